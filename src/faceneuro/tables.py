@@ -1,0 +1,366 @@
+"""The tables that rules hand to each other: schemas, one writer, one reader.
+
+Every table is a compressed Parquet file. The key columns come first, in the order of :data:`KEYS`, and the
+file's metadata says what produced it. Rows are written and read as a stream, so memory does not grow with the table.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+KEYS = ("cohort", "subject", "clip", "frame")
+LANDMARK_COUNT = 478
+BLENDSHAPE_COUNT = 52
+METADATA_KEY = b"faceneuro"
+
+Row = dict[str, Any]
+
+
+def _keys(*names: str) -> list[pa.Field]:
+    return [pa.field(name, pa.int32() if name == "frame" else pa.string(), nullable=False) for name in names]
+
+
+CLIP_KEYS = _keys("cohort", "subject", "clip")
+FRAME_KEYS = _keys(*KEYS)
+
+MANIFEST = pa.schema(
+    [
+        *CLIP_KEYS,
+        ("task", pa.string()),
+        ("group", pa.string()),
+        ("severity", pa.float64()),
+        ("side", pa.string()),
+        ("age", pa.float64()),
+        ("sex", pa.string()),
+        ("source", pa.string()),
+        ("kind", pa.string()),
+        ("path", pa.string()),
+        ("problem", pa.string()),
+    ]
+)
+"""One row per clip. ``kind`` is video, images or image; ``problem`` says why a clip cannot be used, or is null."""
+
+FRAMES = pa.schema(
+    [
+        *FRAME_KEYS,
+        ("time_s", pa.float64()),
+        ("height", pa.int32()),
+        ("width", pa.int32()),
+        ("pixels", pa.large_binary()),
+    ]
+)
+"""One row per selected frame; ``pixels`` are the bytes of an RGB image, uint8, shape (height, width, 3)."""
+
+DECODING = pa.schema(
+    [
+        *CLIP_KEYS,
+        ("frames_read", pa.int32()),
+        ("frames_kept", pa.int32()),
+        ("rotation", pa.int32()),
+        ("height", pa.int32()),
+        ("width", pa.int32()),
+        ("fps", pa.float64()),
+        ("variable_frame_rate", pa.bool_()),
+        ("gray", pa.bool_()),
+        ("error", pa.string()),
+    ]
+)
+"""One row per clip: what decoding met. ``error`` is null when the clip was read to its end."""
+
+LANDMARKS = pa.schema(
+    [
+        *FRAME_KEYS,
+        ("time_s", pa.float64()),
+        ("height", pa.int32()),
+        ("width", pa.int32()),
+        ("found", pa.bool_()),
+        ("faces", pa.int32()),
+        ("search", pa.string()),
+        ("landmarks", pa.list_(pa.float32(), LANDMARK_COUNT * 3)),
+        ("blendshapes", pa.list_(pa.float32(), BLENDSHAPE_COUNT)),
+    ]
+)
+"""One row per frame; x, y and z of each landmark in pixels. Not found: ``found`` is false, the lists null."""
+
+QUALITY = pa.schema(
+    [
+        *CLIP_KEYS,
+        ("task", pa.string()),
+        ("group", pa.string()),
+        ("frames_read", pa.int32()),
+        ("frames_kept", pa.int32()),
+        ("faces_found", pa.int32()),
+        ("detection_rate", pa.float64()),
+        ("rotation", pa.int32()),
+        ("variable_frame_rate", pa.bool_()),
+        ("verdict", pa.string()),
+        ("reason", pa.string()),
+    ]
+)
+"""One row per clip: ``verdict`` is ok, partial or unusable, ``reason`` says why in words."""
+
+SAMPLES = pa.schema(
+    [
+        *FRAME_KEYS,
+        ("previous", pa.int32()),
+        ("group", pa.string()),
+        ("label", pa.string()),
+        ("flow_table", pa.int32()),
+        ("flow_row", pa.int32()),
+        ("landmarks", pa.list_(pa.float32(), 468 * 2)),
+    ]
+)
+"""One row per pair of frames. ``label`` is what is learnt, ``group`` what the manifest says: they differ only in a
+negative control. ``flow_table`` and ``flow_row`` say where the pair's flow is; ``landmarks`` are x and y over image
+width and height."""
+
+FOLDS = pa.schema(
+    [
+        *_keys("study", "protocol"),
+        pa.field("fold", pa.int32(), nullable=False),
+        *FRAME_KEYS,
+        ("role", pa.string()),
+    ]
+)
+"""One row per fold and sample; ``role`` is train, validation, test or unused (left out by balancing)."""
+
+PREDICTIONS = pa.schema(
+    [
+        *_keys("study", "protocol", "model"),
+        pa.field("fold", pa.int32(), nullable=False),
+        *FRAME_KEYS,
+        ("label", pa.string()),
+        ("probability", pa.float64()),
+    ]
+)
+"""One row per tested sample; ``probability`` is that of the positive class."""
+
+HISTORY = pa.schema(
+    [
+        *_keys("study", "protocol", "model"),
+        pa.field("fold", pa.int32(), nullable=False),
+        ("epoch", pa.int32()),
+        ("part", pa.string()),
+        ("loss", pa.float64()),
+        ("accuracy", pa.float64()),
+    ]
+)
+"""One row per epoch and part (train, validation)."""
+
+METRICS = pa.schema(
+    [
+        *_keys("study", "protocol", "model"),
+        ("metric", pa.string()),
+        ("level", pa.string()),
+        ("aggregation", pa.string()),
+        ("value", pa.float64()),
+        ("ci_low", pa.float64()),
+        ("ci_high", pa.float64()),
+        ("n", pa.int32()),
+        ("n_subjects", pa.int32()),
+    ]
+)
+"""``level`` is frame, clip or subject; ``aggregation`` is pooled or fold_mean; intervals are 95 %, over subjects."""
+
+
+def flow_schema(grid: tuple[int, int]) -> pa.Schema:
+    """Schema of a flow table whose fields have ``grid`` = (height, width) cells."""
+    height, width = grid
+    return pa.schema(
+        [*FRAME_KEYS, ("previous", pa.int32()), ("magnitude", pa.list_(pa.float16(), height * width))],
+        metadata={"grid_height": str(height), "grid_width": str(width)},
+    )
+
+
+def truth_schema(units: int, points: int) -> pa.Schema:
+    """Schema of the ground truth of a virtual cohort: unit weights and projected points (x, y) in pixels."""
+    return pa.schema(
+        [
+            *FRAME_KEYS,
+            ("time_s", pa.float64()),
+            ("units", pa.list_(pa.float32(), units)),
+            ("points", pa.list_(pa.float32(), points * 2)),
+        ]
+    )
+
+
+class TableWriter:
+    """Writes rows to a Parquet table, a row group at a time, under a temporary name until it is complete.
+
+    A context manager: leaving it normally renames the file into place, leaving it by an exception removes it. So a
+    table that exists is whole, whatever killed the process that wrote an earlier one.
+
+    Parameters
+    ----------
+    path
+        Where the table will be.
+    schema
+        One of the schemas of this module.
+    provenance
+        What produced the table; kept as JSON in the file's metadata.
+    rows_per_group
+        Rows buffered in memory and written together; 64 reads well at random and compresses well.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        schema: pa.Schema,
+        provenance: Mapping[str, Any] | None = None,
+        rows_per_group: int = 64,
+    ):
+        self._path = Path(path)
+        self._part = self._path.with_name(self._path.name + ".part")
+        self._schema = schema.with_metadata(
+            {**(schema.metadata or {}), METADATA_KEY: json.dumps(provenance or {}, sort_keys=True).encode()}
+        )
+        self._rows_per_group = rows_per_group
+        self._rows: list[Row] = []
+
+    def __enter__(self) -> "TableWriter":
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = pq.ParquetWriter(self._part, self._schema, **_encoding(self._schema))
+        return self
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Add one row; columns that it lacks are null."""
+        self._rows.append(dict(row))
+        if len(self._rows) == self._rows_per_group:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._rows:
+            columns = [_column([row.get(field.name) for row in self._rows], field.type) for field in self._schema]
+            self._file.write_batch(pa.record_batch(columns, schema=self._schema))
+            self._rows.clear()
+
+    def __exit__(self, kind, error, trace) -> None:
+        try:
+            if kind is None:
+                self._flush()
+            self._file.close()
+            if kind is None:
+                os.replace(self._part, self._path)
+        finally:
+            # The last rows may be the ones that cannot be written: then, too, there is no table.
+            self._file.close()
+            self._part.unlink(missing_ok=True)
+
+
+def _column(values: list, kind: pa.DataType) -> pa.Array:
+    if not pa.types.is_fixed_size_list(kind):
+        return pa.array(values, kind)
+    # Building the flat values with numpy is some ten times faster than converting row by row.
+    empty = np.zeros(kind.list_size, kind.value_type.to_pandas_dtype())
+    parts = [empty if value is None else np.asarray(value, empty.dtype).ravel() for value in values]
+    for part in parts:
+        if len(part) != kind.list_size:
+            raise ValueError(f"a list of {len(part)} values, where the table's have {kind.list_size}")
+    flat = np.concatenate(parts)
+    missing = pa.array([value is None for value in values])
+    return pa.FixedSizeListArray.from_arrays(pa.array(flat, kind.value_type), type=kind, mask=missing)
+
+
+def _encoding(schema: pa.Schema) -> dict[str, Any]:
+    """Parquet options: floats in lists split by byte (they then compress by a third), text by dictionary.
+
+    Images are read twice and then deleted, so they are compressed by lz4: half as well, but in a fraction of the time.
+    """
+    split = [f"{field.name}.list.element" for field in schema if pa.types.is_fixed_size_list(field.type)]
+    images = [field.name for field in schema if pa.types.is_large_binary(field.type)]
+    others = [field.name for field in schema if f"{field.name}.list.element" not in split and field.name not in images]
+    return {
+        "compression": dict.fromkeys(split + others, "zstd") | dict.fromkeys(images, "lz4"),
+        "compression_level": dict.fromkeys(split + others, 1),
+        "use_dictionary": [field.name for field in schema if pa.types.is_string(field.type)],
+        "column_encoding": dict.fromkeys(split, "BYTE_STREAM_SPLIT"),
+        "write_statistics": [field.name for field in schema if not pa.types.is_large_binary(field.type)],
+    }
+
+
+def write_table(
+    frame: pd.DataFrame | Iterable[Mapping[str, Any]],
+    path: str | os.PathLike,
+    schema: pa.Schema,
+    provenance: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a whole table at once: a data frame, or any iterable of rows."""
+    rows = frame.to_dict("records") if isinstance(frame, pd.DataFrame) else frame
+    with TableWriter(path, schema, provenance, rows_per_group=4096) as table:
+        for row in rows:
+            table.append({key: None if _is_missing(value) else value for key, value in row.items()})
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value))
+
+
+def read_rows(path: str | os.PathLike, columns: Iterable[str] | None = None) -> Iterator[Row]:
+    """Rows of a table, one at a time; at most one batch of 16 is in memory.
+
+    Yields
+    ------
+    One dict per row. List columns are numpy arrays, binary columns memory views, both without a copy.
+    """
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(16, columns=None if columns is None else list(columns), use_threads=False):
+            for values in zip(*(_values(column) for column in batch.columns), strict=True):
+                yield dict(zip(batch.schema.names, values, strict=True))
+
+
+def _values(column: pa.Array) -> Iterator:
+    if pa.types.is_fixed_size_list(column.type):
+        size, child = column.type.list_size, column.values
+        # The buffer itself: the elements of a null list are nulls, and Arrow copies an array that has any.
+        flat = np.frombuffer(child.buffers()[1], child.type.to_pandas_dtype())[child.offset :]
+        for index, valid in enumerate(column.is_valid().to_pylist(), start=column.offset):
+            yield flat[index * size : (index + 1) * size] if valid else None
+    elif pa.types.is_large_binary(column.type):
+        for value in column:
+            yield memoryview(value.as_buffer())
+    else:
+        yield from column.to_pylist()
+
+
+def read_clips(path: str | os.PathLike, columns: Iterable[str] | None = None) -> Iterator[tuple[Row, Iterator[Row]]]:
+    """Rows of a table, clip by clip, streaming: use up one clip before the next.
+
+    Yields
+    ------
+    The clip's keys (cohort, subject, clip) and an iterator over its rows.
+    """
+    names = KEYS[:3]
+    for values, rows in groupby(read_rows(path, columns), key=itemgetter(*names)):
+        yield dict(zip(names, values, strict=True)), rows
+
+
+def read_table(
+    paths: str | os.PathLike | Iterable[str | os.PathLike], columns: Iterable[str] | None = None
+) -> pd.DataFrame:
+    """One table, or several of one schema on top of each other, as a data frame."""
+    if isinstance(paths, (str, os.PathLike)):
+        paths = [paths]
+    columns = None if columns is None else list(columns)
+    parts = [pq.read_table(path, columns=columns, use_threads=False) for path in paths]
+    return pa.concat_tables([part.replace_schema_metadata(None) for part in parts]).to_pandas()
+
+
+def provenance_of(path: str | os.PathLike) -> dict[str, Any]:
+    """What produced a table, as its writer recorded it."""
+    return json.loads((pq.read_schema(path).metadata or {}).get(METADATA_KEY, b"{}"))
+
+
+def image_of(row: Row) -> np.ndarray:
+    """The RGB image of a row of a frames table, uint8, shape (height, width, 3), read-only, without a copy."""
+    image = np.frombuffer(row["pixels"], np.uint8).reshape(row["height"], row["width"], 3)
+    image.flags.writeable = False
+    return image
