@@ -1,0 +1,1 @@
+"""Folds, reductions, the training loop and the devices it runs on."""

@@ -1,0 +1,179 @@
+"""One device for one job, by leases that end with the process, even by ``kill -9``.
+
+Snakemake counts devices but does not hand them out: with ``--resources gpu=2`` two jobs run at once and both would take
+the first. So each job locks a file that stands for a device. The kernel drops the lock with the process that holds it.
+
+Imports nothing heavy: it is used before torch is imported, because CUDA looks at its environment once.
+"""
+
+import logging
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from faceneuro.errors import InputError
+
+log = logging.getLogger(__name__)
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where a job computes.
+
+    Attributes
+    ----------
+    name
+        As torch calls it: ``cpu`` or ``cuda``.
+    index
+        The leased devices as in ``CUDA_VISIBLE_DEVICES``, or none.
+    """
+
+    name: str
+    index: str | None = None
+
+    def __str__(self) -> str:
+        return "the processor" if self.index is None else f"GPU {self.index}"
+
+
+def found_devices() -> list[str]:
+    """Numbers of the machine's NVIDIA devices, asked of the driver and not of torch."""
+    if program := shutil.which("nvidia-smi"):
+        try:
+            answer = subprocess.run([program, "-L"], capture_output=True, text=True, timeout=30, check=True)
+            return re.findall(r"^GPU (\d+):", answer.stdout, re.MULTILINE)
+        except (OSError, subprocess.SubprocessError) as error:
+            log.info("nvidia-smi gives no list of devices (%s); looking at device files instead", error)
+    devices = [path for path in Path("/dev").glob("nvidia*") if re.fullmatch(r"nvidia\d+", path.name)]
+    # CUDA numbers what it sees from 0, whatever the files in a container are called.
+    return [str(number) for number in range(len(devices))]
+
+
+def visible_devices(find: Callable[[], Sequence[str]] = found_devices) -> list[str]:
+    """Devices that this process may use: those it was told of in ``CUDA_VISIBLE_DEVICES``, else all there are."""
+    inherited = os.environ.get(VISIBLE)
+    if inherited is None:
+        return list(find())
+    entries = [entry.strip() for entry in inherited.split(",")]
+    # CUDA ignores everything from the first entry on that it cannot use; -1 is how people say "none".
+    return entries[: next((i for i, entry in enumerate(entries) if entry in ("", "-1")), len(entries))]
+
+
+@contextmanager
+def lease(
+    wanted: int, folder: Path | None = None, find: Callable[[], Sequence[str]] = found_devices
+) -> Iterator[Device]:
+    """Use devices that no other job of this user on this machine uses meanwhile.
+
+    Waits while all are leased. Inside a SLURM job that was given just what is wanted, its choice is used as it is.
+
+    Parameters
+    ----------
+    wanted
+        How many devices; 0 computes on the processor.
+    folder
+        Where the lock files are; must be local to the machine. Default: one in memory (/dev/shm), per user.
+    find
+        Lists the machine's devices.
+
+    Yields
+    ------
+    The :class:`Device`; ``CUDA_VISIBLE_DEVICES`` is set to match. Afterwards the lease ends and the variable is as
+    before, unless CUDA has started meanwhile: then both stay until the process ends, as its hold on the device does.
+
+    Raises
+    ------
+    InputError
+        If more devices are wanted than there are, and there are some.
+    RuntimeError
+        If CUDA was started before.
+    """
+    if wanted == 0:
+        yield Device("cpu")
+        return
+    if _cuda_started():
+        raise RuntimeError("CUDA was started before a device was leased")
+    names = visible_devices(find)
+    if not names:
+        log.info("no GPU found: computing on the processor")
+        yield Device("cpu")
+        return
+    if wanted > len(names):
+        raise InputError(
+            f"a job asks for {wanted} GPUs, but there {'is' if len(names) == 1 else 'are'} {len(names)} "
+            f"({', '.join(names)}); lower its gpu resource"
+        )
+    slurm = os.environ.get("SLURM_JOB_ID")
+    if slurm and wanted == len(names):
+        log.info("computing on GPU %s, as SLURM chose", ",".join(names))
+        yield Device("cuda", ",".join(names))
+        return
+    # Inside one SLURM job devices may be renumbered, so its locks mean nothing to the next job.
+    folder = folder or _local_folder(f"-{slurm}" if slurm else "")
+    locks = _acquire(names, wanted, folder)
+    inherited = os.environ.get(VISIBLE)
+    index = ",".join(locks)
+    os.environ[VISIBLE] = index
+    log.info("computing on GPU %s", index)
+    try:
+        yield Device("cuda", index)
+    finally:
+        if _cuda_started():
+            _KEPT.extend(locks.values())
+        else:
+            os.environ.pop(VISIBLE) if inherited is None else os.environ.update({VISIBLE: inherited})
+            for lock in locks.values():
+                lock.release()
+
+
+def _acquire(names: Sequence[str], wanted: int, folder: Path) -> dict:
+    """Locks of ``wanted`` devices, all or none: two jobs that hold half of what they need would wait for ever."""
+    from filelock import FileLock, Timeout
+
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    said = False
+    while True:
+        held = {}
+        for name in random.sample(names, len(names)):
+            # Not a singleton and not bound to a thread: the lock lives as long as the process.
+            lock = FileLock(folder / f"{re.sub(r'[^A-Za-z0-9-]', '_', name)}.lock", timeout=0, thread_local=False)
+            try:
+                lock.acquire()
+            except Timeout:
+                continue
+            held[name] = lock
+            if len(held) == wanted:
+                return dict(sorted(held.items(), key=lambda item: names.index(item[0])))
+        for lock in held.values():
+            lock.release()
+        if not said:
+            log.info("waiting: other jobs use the GPUs (%s)", ", ".join(names))
+            said = True
+        # Unequal waits, so that jobs which woke together do not meet again.
+        time.sleep(random.uniform(0.2, 1.0))
+
+
+_KEPT: list = []
+"""Locks are released when nobody refers to them; those that outlast their block are kept here."""
+
+
+def _cuda_started() -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and torch.cuda.is_initialized()
+
+
+def _local_folder(suffix: str) -> Path:
+    # Not the temporary folder where this can be had: on some clusters that is shared, and locks on NFS are unreliable.
+    memory = Path("/dev/shm")
+    base = memory if memory.is_dir() and os.access(memory, os.W_OK) else Path(tempfile.gettempdir())
+    return base / f"faceneuro-devices-{os.getuid()}{suffix}"

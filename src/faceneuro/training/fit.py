@@ -1,0 +1,175 @@
+"""Fit any model of the registry on one fold, keep its weights, predict."""
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from threadpoolctl import threadpool_limits
+
+from faceneuro.files import replacing
+from faceneuro.models import ESTIMATORS, MODELS
+
+Inputs = Mapping[str, npt.NDArray[np.float32]]
+Weights = dict[str, npt.NDArray]
+Progress = Callable[[Iterable], Iterable]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A model after training.
+
+    Attributes
+    ----------
+    weights
+        Arrays by name, enough to predict with (:func:`predict`).
+    history
+        ``epoch``, ``part``, ``loss`` and ``accuracy``; a model without epochs has a single one.
+    probability
+        Of the positive class, for every sample whatever its role, shape (n,).
+    """
+
+    weights: Weights
+    history: list[dict[str, Any]]
+    probability: npt.NDArray[np.float64]
+
+
+def fit(
+    model: str,
+    inputs: Inputs,
+    positive: npt.NDArray[np.bool_],
+    roles: npt.NDArray[np.str_],
+    settings: Mapping[str, Any],
+    *,
+    key: str,
+    device: str = "cpu",
+    threads: int = 1,
+    progress: Progress = iter,
+) -> Fitted:
+    """Fit a model on the training part of a fold.
+
+    Parameters
+    ----------
+    model
+        A name in :data:`faceneuro.models.MODELS`.
+    inputs
+        All samples, shape (n, features) each.
+    positive
+        Whether a sample belongs to the positive class, shape (n,).
+    roles
+        Train, validation, test or unused, shape (n,).
+    settings
+        The training block of the configuration: epochs, batch_size, learning_rate, joint_units, select, seed.
+    key
+        Where that block stands in the configuration, for messages.
+    device
+        ``cpu`` or ``cuda``; plain models always use the processor.
+    threads
+        Of the processor.
+    progress
+        Wraps the epochs, to show how far it is.
+
+    Raises
+    ------
+    InputError
+        If the settings make the training diverge.
+    ValueError
+        If the training part has one class only, or an input is not finite.
+    """
+    for name, values in inputs.items():
+        if not np.isfinite(values).all():
+            raise ValueError(f"the {name} input has values that are not finite")
+    if len(np.unique(positive[roles == "train"])) < 2:
+        raise ValueError("the training part has one class only")
+    build = _builder(model, inputs, settings)
+    if model in ESTIMATORS:
+        learner = build()
+        with threadpool_limits(threads):
+            learner.fit(_side_by_side(inputs)[roles == "train"], positive[roles == "train"])
+        weights = {name: np.asarray(value) for name, value in vars(learner).items() if name.endswith("_")}
+        probability = predict(model, weights, inputs, settings)
+        history = [
+            {"epoch": 1, "part": part} | _loss_and_accuracy(probability[roles == part], positive[roles == part])
+            for part in ("train", "validation")
+            if (roles == part).any()
+        ]
+        return Fitted(weights, history, probability)
+    from faceneuro.training.loop import Part, train
+
+    parts = {
+        part: Part(
+            {name: values[roles == part] for name, values in inputs.items()}, positive[roles == part].astype(np.float32)
+        )
+        for part in ("train", "validation")
+    }
+    network, history = train(
+        build,
+        parts["train"],
+        parts["validation"] if len(parts["validation"].labels) else None,
+        **{name: settings[name] for name in ("epochs", "batch_size", "learning_rate", "select", "seed")},
+        key=key,
+        device=device,
+        threads=threads,
+        progress=progress,
+    )
+    weights = {name: value.cpu().numpy() for name, value in network.state_dict().items()}
+    return Fitted(weights, history, predict(model, weights, inputs, settings, device, threads))
+
+
+def predict(
+    model: str, weights: Weights, inputs: Inputs, settings: Mapping[str, Any], device: str = "cpu", threads: int = 1
+) -> npt.NDArray[np.float64]:
+    """Probability of the positive class, shape (n,), from stored weights.
+
+    Parameters
+    ----------
+    model, settings, device, threads
+        As for :func:`fit`.
+    weights
+        From :class:`Fitted` or :func:`load_weights`.
+    inputs
+        Shape (n, features) each.
+    """
+    build = _builder(model, inputs, settings)
+    if model in ESTIMATORS:
+        learner = build()
+        vars(learner).update(weights)
+        with threadpool_limits(threads):
+            return learner.predict_proba(_side_by_side(inputs))[:, 1]
+    from faceneuro.training import loop
+
+    return loop.predict(build, weights, inputs, device, threads)
+
+
+def save_weights(path: str | os.PathLike, weights: Weights, metadata: Mapping[str, str]) -> None:
+    """Write weights as safetensors, with a few words about where they come from."""
+    from safetensors.numpy import save_file
+
+    with replacing(path) as part:
+        save_file({name: np.ascontiguousarray(value) for name, value in weights.items()}, part, dict(metadata))
+
+
+def load_weights(path: str | os.PathLike) -> Weights:
+    """Read what :func:`save_weights` wrote."""
+    from safetensors.numpy import load_file
+
+    return load_file(path)
+
+
+def _builder(model: str, inputs: Inputs, settings: Mapping[str, Any]) -> Callable[[], Any]:
+    return partial(MODELS[model], {name: values.shape[1] for name, values in inputs.items()}, settings)
+
+
+def _side_by_side(inputs: Inputs) -> npt.NDArray[np.float32]:
+    return np.hstack([inputs[name] for name in sorted(inputs)])
+
+
+def _loss_and_accuracy(probability: npt.NDArray[np.float64], positive: npt.NDArray[np.bool_]) -> dict[str, float]:
+    of_truth = np.where(positive, probability, 1 - probability)
+    return {
+        "loss": float(-np.log(np.maximum(of_truth, np.finfo(float).tiny)).mean()),
+        "accuracy": float(((probability > 0.5) == positive).mean()),
+    }
