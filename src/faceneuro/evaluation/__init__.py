@@ -1,0 +1,1 @@
+"""What predictions are worth, and how sure one can be of it."""
