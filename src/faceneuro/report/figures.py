@@ -1,0 +1,201 @@
+"""Figures of a two-class study: learning curves, confusion matrices, ROC.
+
+Colours are those of Okabe and Ito, told apart by people with any colour vision; lines differ in style as well. The same
+tables give the same files to the last byte.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from faceneuro.evaluation.metrics import THRESHOLD, units
+from faceneuro.files import replacing
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), "-")
+
+STYLE = {
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.labelsize": 9,
+    "legend.fontsize": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#E5E5E5",
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "lines.linewidth": 1.6,
+    "legend.frameon": False,
+    "figure.dpi": 100,
+    "savefig.dpi": 200,
+    "svg.hashsalt": "faceneuro",
+    "svg.fonttype": "none",
+}
+
+PROTOCOLS = {"published": "random frames held out", "grouped": "subjects held out"}
+VIEWS = (("published", "frame"), ("grouped", "frame"), ("grouped", "subject"))
+"""(protocol, level) of the panels; the last is the headline."""
+
+
+def learning_curves(history: pd.DataFrame, model: str, caption: str, stem: str | os.PathLike) -> None:
+    """Accuracy and loss by epoch, a column per protocol: the mean over folds and the range of the folds.
+
+    Parameters
+    ----------
+    history
+        Rows of :data:`faceneuro.tables.HISTORY`.
+    model
+        Whose curves.
+    caption
+        What a reader must know about the cohort; part of the title.
+    stem
+        Path without suffix; .png and .svg are written.
+    """
+    mine = history[history["model"] == model]
+    protocols = [name for name in PROTOCOLS if (mine["protocol"] == name).any()]
+    with _figure(stem, (3.4 * len(protocols) + 0.4, 5.0), f"{model}: learning curves", caption) as figure:
+        panels = figure.subplots(2, len(protocols), sharex=True, sharey="row", squeeze=False)
+        for column, protocol in enumerate(protocols):
+            curves = mine[mine["protocol"] == protocol]
+            folds = curves["fold"].nunique()
+            for axes, measure in zip(panels[:, column], ("accuracy", "loss"), strict=True):
+                for index, (part, rows) in enumerate(curves.groupby("part", sort=True)):
+                    over_folds = rows.groupby("epoch")[measure].agg(["mean", "min", "max"])
+                    look = {"color": COLOURS[index], "linestyle": DASHES[index]}
+                    axes.plot(over_folds.index, over_folds["mean"], label=part, **look)
+                    if folds > 1:
+                        axes.fill_between(
+                            over_folds.index,
+                            over_folds["min"],
+                            over_folds["max"],
+                            color=COLOURS[index],
+                            alpha=0.15,
+                            lw=0,
+                        )
+                if column == 0:
+                    axes.set_ylabel(measure)
+            panels[0, column].set_title(
+                f"{PROTOCOLS[protocol]}\n({folds} fold{'s: mean and range' if folds > 1 else ''})"
+            )
+            panels[1, column].set_xlabel("epoch")
+            panels[1, column].xaxis.get_major_locator().set_params(integer=True)
+        panels[1, 0].set_ylim(bottom=0)
+        panels[0, 0].legend(loc="best")
+
+
+def confusion_matrices(
+    predictions: pd.DataFrame, model: str, classes: Sequence[str], caption: str, stem: str | os.PathLike
+) -> None:
+    """Counts of true and predicted classes, a panel per protocol and level; shade and percent go by true class.
+
+    Parameters
+    ----------
+    predictions
+        Rows of :data:`faceneuro.tables.PREDICTIONS`.
+    model, caption, stem
+        As for :func:`learning_curves`.
+    classes
+        Negative and positive class.
+    """
+    mine = predictions[predictions["model"] == model]
+    views = [view for view in VIEWS if (mine["protocol"] == view[0]).any()]
+    with _figure(stem, (2.7 * len(views) + 0.5, 3.7), f"{model}: confusion matrices", caption) as figure:
+        panels = figure.subplots(1, len(views), squeeze=False)[0]
+        for axes, (protocol, level) in zip(panels, views, strict=True):
+            tested = units(mine[mine["protocol"] == protocol], level)
+            truly = (tested["label"] == classes[1]).to_numpy(int)
+            counts = np.zeros((2, 2), int)
+            np.add.at(counts, (truly, (tested["probability"] > THRESHOLD).to_numpy(int)), 1)
+            shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+            axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+            for (row, column), count in np.ndenumerate(counts):
+                share = shares[row, column]
+                text = f"{count}\n{share:.0%}"
+                axes.text(
+                    column, row, text, ha="center", va="center", color="white" if share > 0.62 else "black", fontsize=11
+                )
+            axes.set_xticks([0, 1], classes)
+            axes.set_yticks([0, 1], classes, rotation=90, va="center")
+            axes.tick_params(length=0)
+            axes.grid(False)
+            axes.spines[:].set_visible(False)
+            axes.set_xlabel("predicted")
+            axes.set_title(_view_title(protocol, level, len(tested)))
+        panels[0].set_ylabel("true")
+
+
+def roc_curves(
+    predictions: pd.DataFrame, metrics: pd.DataFrame, classes: Sequence[str], caption: str, stem: str | os.PathLike
+) -> None:
+    """ROC of every model, a panel per protocol and level, with the area and its interval in the legend.
+
+    Parameters
+    ----------
+    predictions
+        Rows of :data:`faceneuro.tables.PREDICTIONS`.
+    metrics
+        Rows of :data:`faceneuro.tables.METRICS` of the same predictions.
+    classes
+        Negative and positive class.
+    caption, stem
+        As for :func:`learning_curves`.
+    """
+    views = [view for view in VIEWS if (predictions["protocol"] == view[0]).any()]
+    areas = metrics[(metrics["metric"] == "roc_auc") & (metrics["aggregation"] == "pooled")]
+    areas = areas.set_index(["protocol", "level", "model"])
+    models = predictions["model"].nunique()
+    legend_height = 0.3 + 0.18 * models
+    size = (3.1 * len(views) + 0.4, 4.2 + legend_height)
+    with _figure(stem, size, "ROC, folds pooled", caption) as figure:
+        panels, legends = figure.subplots(
+            2, len(views), sharey="row", squeeze=False, height_ratios=[3.3, legend_height]
+        )
+        for axes, below, (protocol, level) in zip(panels, legends, views, strict=True):
+            axes.plot([0, 1], [0, 1], color="#888888", lw=0.8)
+            for index, (model, rows) in enumerate(
+                predictions[predictions["protocol"] == protocol].groupby("model", sort=True)
+            ):
+                tested = units(rows, level)
+                area = areas.loc[(protocol, level, model)]
+                interval = "" if pd.isna(area["ci_low"]) else f" [{area['ci_low']:.2f}, {area['ci_high']:.2f}]"
+                look = {"color": COLOURS[index % len(COLOURS)], "linestyle": DASHES[index % len(DASHES)]}
+                axes.plot(*_roc(tested, classes[1]), label=f"{model}  {area['value']:.2f}{interval}", **look)
+            axes.set_aspect("equal")
+            axes.set_xlim(-0.02, 1.02)
+            axes.set_ylim(-0.02, 1.02)
+            axes.set_xlabel("false positive rate")
+            axes.set_title(_view_title(protocol, level, len(tested)))
+            below.set_axis_off()
+            below.legend(*axes.get_legend_handles_labels(), loc="upper center", title="area and its 95 % interval")
+        panels[0].set_ylabel(f"true positive rate ({classes[1]})")
+
+
+def _roc(tested: pd.DataFrame, positive: str) -> tuple[np.ndarray, np.ndarray]:
+    """False and true positive rates at every threshold, from none to all."""
+    by_score = tested.assign(hit=tested["label"] == positive).groupby("probability")["hit"].agg(["sum", "count"])[::-1]
+    hits, tried = by_score["sum"].cumsum(), by_score["count"].cumsum()
+    misses = tried - hits
+    return np.r_[0, misses / misses.iloc[-1]], np.r_[0, hits / hits.iloc[-1]]
+
+
+def _view_title(protocol: str, level: str, n: int) -> str:
+    return f"{PROTOCOLS[protocol]},\nby {level} (n = {n:,})"
+
+
+@contextmanager
+def _figure(stem: str | os.PathLike, size: tuple[float, float], title: str, caption: str) -> Iterator[Figure]:
+    """A figure to draw on, then written as PNG and SVG without a date in it."""
+    with matplotlib.rc_context(STYLE):
+        # Not pyplot: a figure by itself needs no display and is not kept in memory.
+        figure = Figure(size, layout="constrained")
+        yield figure
+        figure.suptitle(f"{title}\n{caption}", fontsize=10)
+        for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
+            with replacing(f"{os.fspath(stem)}.{suffix}") as part:
+                figure.savefig(part, format=suffix, metadata=metadata, bbox_inches="tight", pad_inches=0.08)
