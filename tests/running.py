@@ -1,0 +1,90 @@
+"""Run the workflow in process, in a directory of its own, and see which rules ran."""
+
+import logging
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from snakemake.api import SnakemakeApi
+from snakemake.settings.enums import Quietness, RerunTrigger
+from snakemake.settings.types import (
+    ConfigSettings,
+    DAGSettings,
+    DeploymentSettings,
+    ExecutionSettings,
+    OutputSettings,
+    ResourceSettings,
+)
+
+ROOT = Path(__file__).resolve().parents[1]
+ASSETS = ROOT / "resources" / "assets"
+
+
+@dataclass
+class Ran:
+    """What a call of the workflow did."""
+
+    succeeded: bool
+    error: str = ""
+    rules: list[str] = field(default_factory=list)
+    messages: str = ""
+
+
+class _Listener(logging.Handler):
+    def __init__(self, ran: Ran):
+        super().__init__()
+        self.ran = ran
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if str(getattr(record, "event", "")).endswith("JOB_INFO"):
+            self.ran.rules.append(record.rule_name)
+        self.ran.messages += record.getMessage() + "\n"
+
+
+def run(
+    workdir: Path,
+    *targets: str,
+    config: dict[str, Any] | None = None,
+    cores: int = 2,
+    dryrun: bool = False,
+) -> Ran:
+    """Call the workflow as ``snakemake --cores N TARGETS`` would, in ``workdir``.
+
+    ``config`` is laid over the default configuration. Failures are returned, not raised.
+    """
+    workdir.mkdir(parents=True, exist_ok=True)
+    override = workdir / "config.yaml"
+    # Only a changed file may be newer than what was made with it.
+    text = yaml.safe_dump({"assets": {"folder": str(ASSETS)}} | (config or {}))
+    if not override.exists() or override.read_text() != text:
+        override.write_text(text)
+    ran = Ran(succeeded=False)
+    listener = _Listener(ran)
+    logger = logging.getLogger("snakemake.logging")
+    home = Path.cwd()
+    try:
+        with SnakemakeApi(OutputSettings(dryrun=dryrun, quiet={Quietness.ALL}, enable_file_logging=False)) as api:
+            logger.addHandler(listener)
+            workflow = api.workflow(
+                resource_settings=ResourceSettings(cores=cores),
+                config_settings=ConfigSettings(configfiles=[override]),
+                deployment_settings=DeploymentSettings(),
+                snakefile=ROOT / "Snakefile",
+                workdir=workdir,
+            )
+            dag = workflow.dag(
+                DAGSettings(targets=set(targets), force_incomplete=True, rerun_triggers=RerunTrigger.all())
+            )
+            dag.execute_workflow(
+                executor="dryrun" if dryrun else "local",
+                execution_settings=ExecutionSettings(keep_going=True),
+            )
+        ran.succeeded = True
+    except Exception as error:  # whatever Snakemake raises is what the user would read
+        ran.error = str(error)
+    finally:
+        logger.removeHandler(listener)
+        os.chdir(home)
+    return ran

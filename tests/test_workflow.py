@@ -1,0 +1,259 @@
+"""The workflow as its users call it, on tiny virtual cohorts and on the default one."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from faceneuro.tables import KEYS, provenance_of, read_table
+from running import ASSETS, ROOT, run
+
+pytestmark = pytest.mark.workflow
+
+TINY = {
+    "cohorts": {
+        "virtual_als": {"groups": {"healthy": 3, "als": 3}, "tasks": ["open"], "seconds": 1.0, "subjects_per_shard": 2},
+        "virtual_palsy": None,
+    },
+    "features": {"flow": {"grid": [24, 32]}},
+    "studies": {
+        "als": {
+            "protocols": {"grouped": {"folds": 2}},
+            "models": ["dual_branch", "logistic_regression"],
+            "reduction": {"components": 4},
+            "training": {"epochs": 3},
+            "bootstrap": {"resamples": 100},
+        }
+    },
+}
+FOLD0 = "results/studies/als/grouped/dual_branch/fold0"
+
+
+def over(base: dict, key: str, value) -> dict:
+    """A copy of a configuration with one key, given by its path, changed."""
+    name, _, rest = key.partition(".")
+    return base | {name: over(base.get(name, {}), rest, value) if rest else value}
+
+
+def tables(workdir: Path) -> dict[str, pd.DataFrame]:
+    """Every table that a run made, by its path."""
+    results = workdir / "results"
+    made = {str(path.relative_to(results)): read_table(path) for path in sorted(results.rglob("*.parquet"))}
+    return made | {str(p.relative_to(results)): pd.read_csv(p) for p in sorted(results.rglob("*.csv"))}
+
+
+def assert_equal(some: dict[str, pd.DataFrame], others: dict[str, pd.DataFrame]) -> None:
+    assert list(some) == list(others)
+    for name, table in some.items():
+        pd.testing.assert_frame_equal(table, others[name], obj=name)
+
+
+def copy(workdir: Path, target: Path) -> Path:
+    """A copy of a finished run, with the times by which Snakemake knows that it is finished."""
+    shutil.copytree(workdir, target, copy_function=shutil.copy2, symlinks=True)
+    return target
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    """A finished run on the tiny cohort; not to be changed."""
+    workdir = tmp_path_factory.mktemp("tiny")
+    ran = run(workdir, config=TINY)
+    assert ran.succeeded, ran.messages
+    return workdir
+
+
+@pytest.fixture
+def workdir(finished, tmp_path) -> Path:
+    """A copy of the finished run to do things to."""
+    return copy(finished, tmp_path / "run")
+
+
+def test_the_default_target_makes_tables_figures_and_a_summary(finished):
+    results = finished / "results"
+    for name in ("als", "quality", "measurement_validation"):
+        for suffix in ("csv", "md", "tex"):
+            assert (results / "tables" / f"{name}.{suffix}").stat().st_size > 0
+    assert list((results / "figures").glob("als_*.png"))
+    assert (results / "figures" / "virtual_als_contact_sheet.png").exists()
+    assert "results/tables/als.md" in (results / "summary.md").read_text()
+
+
+def test_every_job_leaves_a_log_and_a_benchmark(finished):
+    logs = {path.relative_to(finished / "logs").with_suffix("") for path in (finished / "logs").rglob("*.log")}
+    benchmarks = {p.relative_to(finished / "benchmarks").with_suffix("") for p in finished.glob("benchmarks/**/*.tsv")}
+    assert logs == benchmarks
+    assert len(logs) > 20
+
+
+def test_results_hold_no_frames_unless_asked_to(finished, tmp_path):
+    assert not list(finished.glob("results/cohorts/*/frames/*"))
+    kept = copy(finished, tmp_path / "kept")
+    (kept / "results/cohorts/virtual_als/decoding").rename(kept / "gone")
+    asked = over(TINY, "features.frames", {"keep": True})
+    assert run(kept, "results/cohorts/virtual_als/quality.parquet", config=asked).succeeded
+    assert len(list(kept.glob("results/cohorts/*/frames/*.parquet"))) == 3
+
+
+def test_a_table_says_what_made_it(finished):
+    origin = provenance_of(finished / f"{FOLD0}/predictions.parquet")
+    assert origin["rule"] == "train_als_fold"
+    assert origin["wildcards"] == {"protocol": "grouped", "model": "dual_branch", "fold": "0"}
+    assert origin["params"]["training"]["epochs"] == 3
+    assert len(origin["params"]["code"]) == 12
+
+
+def test_keys_come_first_in_every_table(finished):
+    for path in finished.rglob("results/cohorts/**/*.parquet"):
+        columns = list(read_table(path).columns)
+        assert tuple(columns[: 4 if "frame" in columns else 3]) == KEYS[: 4 if "frame" in columns else 3], path
+
+
+def test_every_number_stands_beside_the_published_one_and_names_its_cohort(finished):
+    table = pd.read_csv(finished / "results/tables/als.csv")
+    accuracy = table[(table["row"] == "accuracy") & (table["model"] == "dual_branch")]
+    assert set(accuracy["protocol"]) == {"published", "grouped"}
+    assert set(accuracy["published"]) == {0.92}
+    assert set(table["cohort"]) == {"virtual_als"}
+    assert table["note"].str.contains("virtual").all()
+    assert "virtual" in (finished / "results/tables/als.md").read_text()
+    assert "virtual" in (finished / "results/tables/als.tex").read_text()
+
+
+def test_a_second_call_does_nothing(workdir):
+    ran = run(workdir, config=TINY)
+    assert ran.succeeded
+    assert ran.rules == []
+
+
+def test_one_fold_is_a_target_of_its_own(tmp_path, finished):
+    ran = run(tmp_path, f"{FOLD0}/predictions.parquet", config=TINY)
+    assert ran.succeeded, ran.messages
+    assert ran.rules.count("train_als_fold") == 1
+    assert ran.rules.count("fit_reduction") == 1
+    pd.testing.assert_frame_equal(
+        read_table(tmp_path / f"{FOLD0}/predictions.parquet"), read_table(finished / f"{FOLD0}/predictions.parquet")
+    )
+
+
+def test_a_deleted_fold_is_the_only_one_to_run_again(workdir):
+    before = read_table(workdir / f"{FOLD0}/predictions.parquet")
+    (workdir / f"{FOLD0}/predictions.parquet").unlink()
+    ran = run(workdir, f"{FOLD0}/predictions.parquet", config=TINY)
+    assert ran.rules == ["train_als_fold"]
+    pd.testing.assert_frame_equal(read_table(workdir / f"{FOLD0}/predictions.parquet"), before)
+
+
+def rules_after(workdir: Path, key: str, value) -> set[str]:
+    return set(run(workdir, config=over(TINY, key, value), dryrun=True).rules)
+
+
+def test_a_changed_learning_rate_trains_again_and_measures_nothing_again(workdir):
+    rules = rules_after(workdir, "studies.als.training.learning_rate", 0.01)
+    assert "train_als_fold" in rules
+    assert rules.isdisjoint({"render_patients", "decode_frames", "detect_landmarks", "compute_flow", "fit_reduction"})
+
+
+def test_a_changed_flow_parameter_leaves_the_landmarks(workdir):
+    rules = rules_after(workdir, "features.flow.farneback.winsize", 21)
+    assert {"compute_flow", "multiply_flow", "train_als_fold"} <= rules
+    assert rules.isdisjoint({"render_patients", "detect_landmarks"})
+
+
+def test_a_larger_group_leaves_the_shards_before_it(workdir):
+    ran = run(workdir, config=over(TINY, "cohorts.virtual_als.groups", {"healthy": 4, "als": 4}), dryrun=True)
+    assert ran.rules.count("render_patients") == 1
+    assert ran.rules.count("detect_landmarks") == 1
+
+
+def test_changed_code_runs_again_what_uses_it(finished, tmp_path):
+    checkout = tmp_path / "checkout"
+    for name in ("src", "workflow", "config", "resources/published", "profiles", "envs"):
+        shutil.copytree(ROOT / name, checkout / name)
+    shutil.copy2(ROOT / "Snakefile", checkout)
+    here = copy(finished, tmp_path / "run")
+
+    def planned() -> set[str]:
+        command = [
+            sys.executable,
+            "-m",
+            "snakemake",
+            "--snakefile",
+            checkout / "Snakefile",
+            "--dry-run",
+            "--quiet",
+            "progress",
+        ]
+        text = subprocess.run(
+            [*command, "--configfile", "config.yaml", "--cores", "1"],
+            cwd=here,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        return {line.split()[1].rstrip(":") for line in text.splitlines() if line.startswith(("rule ", "localrule "))}
+
+    assert planned() == set()
+    with (checkout / "src/faceneuro/features/flow.py").open("a") as source:
+        source.write("\n# A change.\n")
+    rules = planned()
+    assert {"compute_flow", "multiply_flow", "train_als_fold", "tabulate_als"} <= rules
+    assert rules.isdisjoint({"render_patients", "decode_frames", "detect_landmarks"})
+
+
+def test_two_runs_and_any_number_of_cores_give_equal_tables(finished, tmp_path):
+    ran = run(tmp_path / "again", config=TINY, cores=1)
+    assert ran.succeeded, ran.messages
+    assert_equal(tables(tmp_path / "again"), tables(finished))
+
+
+def test_a_run_killed_at_several_points_completes_to_equal_results(finished, tmp_path):
+    """Each kill comes when the first trace of another step appears; nothing half-written is ever read."""
+    here = tmp_path / "killed"
+    here.mkdir()
+    (here / "config.yaml").write_text(yaml.safe_dump({"assets": {"folder": str(ASSETS)}} | TINY))
+    command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--configfile", "config.yaml"]
+    marks = ("recordings/*/*.mp4", "landmarks/*.part", "samples.parquet*", "fold*/history.parquet", "metrics.parquet*")
+    for mark in marks:
+        process = subprocess.Popen(
+            [*command, "--cores", "2"],
+            cwd=here,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        while process.poll() is None and not list(here.glob(f"results/**/{mark}")):
+            time.sleep(0.02)
+        assert process.poll() is None, f"the run ended before {mark} appeared"
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        # As the user would: Snakemake's lock is left over by a kill.
+        subprocess.run([*command, "--unlock"], cwd=here, check=True, capture_output=True)
+    ran = run(here, config=TINY)
+    assert ran.succeeded, ran.messages
+    assert_equal(tables(here), tables(finished))
+    assert not list(here.glob("results/**/*.part*"))
+
+
+def test_a_mistake_in_the_configuration_is_told_before_any_job(tmp_path):
+    ran = run(tmp_path, config=over(TINY, "studies.als.training.epoch", 3))
+    assert not ran.succeeded
+    assert "studies.als.training: unknown key 'epoch'; did you mean 'epochs'?" in ran.messages + ran.error
+    assert ran.rules == []
+
+
+def test_a_wrong_model_file_is_refused_by_name(finished, tmp_path):
+    wrong = tmp_path / "wrong.task"
+    wrong.write_bytes(b"not a model")
+    config = over(TINY, "assets", {"folder": str(tmp_path / "assets"), "face_landmarker": str(wrong)})
+    ran = run(tmp_path, str(tmp_path / "assets" / "face_landmarker.task"), config=config)
+    assert not ran.succeeded
+    log = (tmp_path / "logs/fetch_asset/face_landmarker.task.log").read_text()
+    assert f"{wrong} is not the expected face_landmarker.task" in log

@@ -1,0 +1,139 @@
+rule assemble_als_samples:
+    """One sample per pair of successive frames: label, landmarks, and where its flow field is."""
+    input:
+        manifest=tables_of("als", "manifest"),
+        quality=f"results/cohorts/{cohort_of('als')}/quality.parquet",
+        landmarks=tables_of("als", "landmarks"),
+        flow=tables_of("als", "flow"),
+    output:
+        samples="results/studies/als/samples.parquet",
+    log:
+        "logs/assemble_als_samples.log",
+    benchmark:
+        "benchmarks/assemble_als_samples.tsv"
+    conda:
+        "../../envs/training.yaml"
+    params:
+        groups=lookup("studies/als/groups", within=config),
+        tasks=lookup("studies/als/tasks", within=config),
+        permute_labels=lookup("studies/als/permute_labels", within=config),
+        code=code_stamp("studies.als"),
+    script:
+        "../scripts/assemble_als_samples.py"
+
+
+rule multiply_flow:
+    """Inner products of all flow fields: what the principal components of every fold have in common."""
+    input:
+        samples="results/studies/als/samples.parquet",
+        flow=tables_of("als", "flow"),
+    output:
+        gram="results/studies/als/inner_products.npy",
+    log:
+        "logs/multiply_flow.log",
+    benchmark:
+        "benchmarks/multiply_flow.tsv"
+    conda:
+        "../../envs/training.yaml"
+    params:
+        memory_mib=lookup("studies/als/reduction/memory_mib", within=config),
+        code=code_stamp("training.reduction", "studies.als"),
+    script:
+        "../scripts/multiply_flow.py"
+
+
+rule fit_reduction:
+    """Principal components of the flow and scales of the landmarks, fitted on one fold's training part."""
+    input:
+        samples="results/studies/als/samples.parquet",
+        folds="results/studies/als/{protocol}/folds.parquet",
+        gram="results/studies/als/inner_products.npy",
+    output:
+        reduction="results/studies/als/{protocol}/reduction/fold{fold}.safetensors",
+    log:
+        "logs/fit_reduction/{protocol}/fold{fold}.log",
+    benchmark:
+        "benchmarks/fit_reduction/{protocol}/fold{fold}.tsv"
+    conda:
+        "../../envs/training.yaml"
+    params:
+        components=lookup("studies/als/reduction/components", within=config),
+        code=code_stamp("training.reduction", "training.folds", "studies.als"),
+    script:
+        "../scripts/fit_reduction.py"
+
+
+rule train_als_fold:
+    """One model on one fold, and its predictions for the samples held out."""
+    input:
+        samples="results/studies/als/samples.parquet",
+        folds="results/studies/als/{protocol}/folds.parquet",
+        gram="results/studies/als/inner_products.npy",
+        reduction="results/studies/als/{protocol}/reduction/fold{fold}.safetensors",
+    output:
+        model="results/studies/als/{protocol}/{model}/fold{fold}/model.safetensors",
+        history="results/studies/als/{protocol}/{model}/fold{fold}/history.parquet",
+        predictions="results/studies/als/{protocol}/{model}/fold{fold}/predictions.parquet",
+    log:
+        "logs/train_als_fold/{protocol}/{model}/fold{fold}.log",
+    benchmark:
+        "benchmarks/train_als_fold/{protocol}/{model}/fold{fold}.tsv"
+    conda:
+        "../../envs/training.yaml"
+    resources:
+        gpu=gpus,
+    params:
+        training=lookup("studies/als/training", within=config),
+        code=code_stamp("training.fit", "training.reduction", "training.folds", "training.devices", "studies.als"),
+    script:
+        "../scripts/train_als_fold.py"
+
+
+rule tabulate_als:
+    """Table I of the paper beside what both protocols give here."""
+    input:
+        metrics="results/studies/als/metrics.parquet",
+        published=published("als_table1.csv"),
+    output:
+        multiext("results/tables/als", csv=".csv", md=".md", tex=".tex"),
+    log:
+        "logs/tabulate_als.log",
+    benchmark:
+        "benchmarks/tabulate_als.tsv"
+    conda:
+        "../../envs/statistics.yaml"
+    params:
+        **cohort_description("als"),
+        code=code_stamp("report.classification", "studies.als"),
+    script:
+        "../scripts/tabulate_als.py"
+
+
+rule plot_als:
+    """Accuracy and loss by epoch, confusion matrices and ROC curves."""
+    input:
+        predictions=of_every_fold("als", "predictions"),
+        histories=of_every_fold("als", "history"),
+        metrics="results/studies/als/metrics.parquet",
+    output:
+        curves=multiext("results/figures/als_learning_curves", ".png", ".svg"),
+        confusion=multiext("results/figures/als_confusion", ".png", ".svg"),
+        roc=multiext("results/figures/als_roc", ".png", ".svg"),
+    log:
+        "logs/plot_als.log",
+    benchmark:
+        "benchmarks/plot_als.tsv"
+    conda:
+        "../../envs/statistics.yaml"
+    params:
+        **cohort_description("als"),
+        code=code_stamp("report.figures", "report.classification", "studies.als"),
+    script:
+        "../scripts/plot_als.py"
+
+
+rule als:
+    """The table and the figures of the ALS study."""
+    input:
+        "results/tables/als.md",
+        study_figures("als"),

@@ -1,0 +1,193 @@
+import os
+import sys
+import time
+
+import yaml
+from snakemake.exceptions import WorkflowError
+
+# The package is importable in any environment that a rule may name, installed there or not, and `python` is the one that
+# runs Snakemake where no such environment is used, activated or not.
+SOURCE = str(Path(workflow.basedir, "src"))
+sys.path.insert(0, SOURCE)
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [SOURCE, os.environ.get("PYTHONPATH")]))
+
+from faceneuro import assets, cohorts
+from faceneuro.cohorts.virtual.patients import enrol
+from faceneuro.config import check, check_subjects, study_clips
+from faceneuro.errors import InputError
+from faceneuro.stamp import code_stamp
+from faceneuro.training import devices
+
+
+def prepare():
+    """Check the configuration and list every cohort's clips, shard by shard, before any job starts."""
+    # A preset removes a cohort or a study of the default by setting it to null.
+    for part in ("cohorts", "studies"):
+        config[part] = {name: block for name, block in config[part].items() if block is not None}
+    schema = Path(workflow.basedir, "workflow", "schemas", "config.schema.yaml")
+    check(config, yaml.safe_load(schema.read_text()))
+    shards = {cohort: cohorts.shards(cohort, settings) for cohort, settings in config["cohorts"].items()}
+    for cohort, settings in config["cohorts"].items():
+        if settings["kind"] == "virtual":
+            for shard, clips in shards[cohort].items():
+                for clip in clips:
+                    clip["path"] = f"results/cohorts/{cohort}/recordings/{shard}/{clip['clip']}.mp4"
+    check_subjects(config, shards)
+    return shards
+
+
+try:
+    SHARDS = prepare()
+except InputError as error:
+    raise WorkflowError(str(error)) from None
+
+START = time.time()
+ASSETS = config["assets"]["folder"]
+FACE_LANDMARKER = f"{ASSETS}/{assets.FACE_LANDMARKER.file}"
+COHORTS = list(config["cohorts"])
+VIRTUAL_COHORTS = [name for name in COHORTS if config["cohorts"][name]["kind"] == "virtual"]
+STUDIES = list(config["studies"])
+
+
+wildcard_constraints:
+    cohort="[a-z][a-z0-9_]*",
+    shard="[A-Za-z0-9_-]+",
+    study="[a-z]+",
+    protocol="[a-z_]+",
+    model="[a-z0-9_]+",
+    fold="[0-9]+",
+
+
+def configured_asset(wildcards):
+    """The user's own copy of an asset, or nothing, as arguments of the command that fetches it."""
+    own = {assets.FACE_LANDMARKER.file: "face_landmarker", assets.HEADS.file: "heads"}
+    copy = config["assets"][own[wildcards.file]] if wildcards.file in own else None
+    return [copy] if copy else []
+
+
+def published(name):
+    """A table of numbers as they are printed in a paper."""
+    return Path(workflow.basedir, "resources", "published", name)
+
+
+def shards_of(wildcards):
+    return list(SHARDS[wildcards.cohort])
+
+
+def clips_of(wildcards):
+    """The rows of the manifest of one shard."""
+    return SHARDS[wildcards.cohort][wildcards.shard]
+
+
+def recordings_of(wildcards):
+    """The files that a shard's clips are read from; what is missing is not an input but a line in the quality table."""
+    if wildcards.cohort in VIRTUAL_COHORTS:
+        return f"results/cohorts/{wildcards.cohort}/recordings/{wildcards.shard}"
+    return sorted({clip["path"] for clip in clips_of(wildcards) if clip["path"] and Path(clip["path"]).exists()})
+
+
+def patients_of(wildcards):
+    """Who the virtual patients of one shard are: subject, group and place within the group."""
+    subjects = {clip["subject"] for clip in clips_of(wildcards)}
+    roll = enrol(config["cohorts"][wildcards.cohort])
+    return [[patient.subject, patient.group, patient.place] for patient in roll if patient.subject in subjects]
+
+
+def recording_settings(wildcards):
+    """What recordings of a virtual patient depend on: not on how many other patients there are."""
+    settings = config["cohorts"][wildcards.cohort]
+    return {key: settings[key] for key in ("seed", "tasks", "seconds", "confound", "video")}
+
+
+def tables_of_all(names, table):
+    """One table of every shard of some cohorts."""
+    return [f"results/cohorts/{name}/{table}/{shard}.parquet" for name in names for shard in SHARDS[name]]
+
+
+def tables_of(study, table):
+    """One table of every shard of the cohort that a study works on."""
+    return tables_of_all([cohort_of(study)], table)
+
+
+def cohort_of(study):
+    return config["studies"][study]["cohort"]
+
+
+def folds_of(study, protocol):
+    """The folds of a study; left-out subjects are counted from the clips that it would use."""
+    folds = lookup(f"studies/{study}/protocols/{protocol}/folds", within=config, default=1)
+    if folds == "leave_one_subject_out":
+        clips = study_clips(config["studies"][study], SHARDS[cohort_of(study)])
+        folds = len({clip["subject"] for clip in clips})
+    return range(folds)
+
+
+def fold_count(wildcards):
+    return len(folds_of(wildcards.study, wildcards.protocol))
+
+
+def of_every_fold(study, table):
+    """One table of every protocol, model and fold of a study."""
+    settings = config["studies"][study]
+    return [
+        f"results/studies/{study}/{protocol}/{model}/fold{fold}/{table}.parquet"
+        for protocol in settings["protocols"]
+        for model in settings["models"]
+        for fold in folds_of(study, protocol)
+    ]
+
+
+def predictions_of(wildcards):
+    return of_every_fold(wildcards.study, "predictions")
+
+
+def evaluation_stamp(wildcards):
+    return code_stamp("evaluation.metrics", f"studies.{wildcards.study}")
+
+
+def cohort_description(study):
+    """What every table and figure of a study must say about the people in it."""
+    return {
+        "cohort": cohort_of(study),
+        "virtual": cohort_of(study) in VIRTUAL_COHORTS,
+        "permuted": config["studies"][study]["permute_labels"] is not None,
+    }
+
+
+def study_figures(study):
+    figures = {"als": ["learning_curves", "confusion", "roc"]}
+    return [f"results/figures/{study}_{figure}.png" for figure in figures[study]]
+
+
+def table_names():
+    """The tables that the configuration asks for."""
+    return [*STUDIES, *(["measurement_validation"] if VIRTUAL_COHORTS else []), "quality"]
+
+
+def figure_files():
+    """The figures that the configuration asks for."""
+    sheets = [f"results/figures/{cohort}_contact_sheet.png" for cohort in VIRTUAL_COHORTS]
+    return [*sheets, *(figure for study in STUDIES for figure in study_figures(study))]
+
+
+def frames_table(path):
+    """Frames are only kept when the user asks for it: they show faces."""
+    return path if config["features"]["frames"]["keep"] else temp(path)
+
+
+def gpus(wildcards):
+    """One GPU for a training job where this machine has any; a cluster's profile says so for its nodes."""
+    return min(1, len(devices.visible_devices()))
+
+
+def tell_summary():
+    """Show the summary, if this call made one."""
+    summary = Path("results/summary.md")
+    if summary.exists() and summary.stat().st_mtime >= START:
+        print(summary.read_text())
+
+
+def announce_device():
+    count = len(devices.visible_devices())
+    print(f"{count} GPU(s) found for training." if count else "No GPU found here: training jobs use the CPU.")

@@ -1,0 +1,36 @@
+rule validate_measurements:
+    """What was measured in the virtual patients' faces against what the faces did."""
+    input:
+        landmarks=tables_of_all(VIRTUAL_COHORTS, "landmarks"),
+        truth=tables_of_all(VIRTUAL_COHORTS, "truth"),
+    output:
+        multiext("results/tables/measurement_validation", csv=".csv", md=".md", tex=".tex"),
+    log:
+        "logs/validate_measurements.log",
+    benchmark:
+        "benchmarks/validate_measurements.tsv"
+    conda:
+        "../../envs/vision.yaml"
+    params:
+        code=code_stamp("evaluation.measurement", "cohorts.virtual.record", "report.measurement"),
+    script:
+        "../scripts/validate_measurements.py"
+
+
+rule draw_contact_sheet:
+    """Stills of a virtual cohort: its patients at rest and at the height of their tasks."""
+    input:
+        manifest=collect("results/cohorts/{{cohort}}/manifest/{shard}.parquet", shard=shards_of),
+        recordings=collect("results/cohorts/{{cohort}}/recordings/{shard}", shard=shards_of),
+    output:
+        sheet="results/figures/{cohort}_contact_sheet.png",
+    log:
+        "logs/draw_contact_sheet/{cohort}.log",
+    benchmark:
+        "benchmarks/draw_contact_sheet/{cohort}.tsv"
+    conda:
+        "../../envs/vision.yaml"
+    params:
+        code=code_stamp("cohorts.virtual.contact_sheet"),
+    script:
+        "../scripts/draw_contact_sheet.py"

@@ -1,0 +1,17 @@
+"""Histories, predictions and metrics of the ALS study -> its three figures."""
+
+from pathlib import Path
+
+from faceneuro.report.classification import cohort_note
+from faceneuro.report.figures import confusion_matrices, learning_curves, roc_curves
+from faceneuro.studies.als import CLASSES, PUBLISHED_MODEL
+from faceneuro.tables import read_table
+from faceneuro.workflow import job
+
+with job(snakemake):
+    curves, confusion, roc = (Path(figure).with_suffix("") for figure in snakemake.output[::2])
+    caption = f"{snakemake.params.cohort}: {cohort_note(snakemake.params.virtual, snakemake.params.permuted)}"
+    predictions = read_table(snakemake.input.predictions)
+    learning_curves(read_table(snakemake.input.histories), PUBLISHED_MODEL, caption, curves)
+    confusion_matrices(predictions, PUBLISHED_MODEL, CLASSES, caption, confusion)
+    roc_curves(predictions, read_table(snakemake.input.metrics), CLASSES, caption, roc)

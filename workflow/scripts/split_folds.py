@@ -1,0 +1,16 @@
+"""Samples of a study -> the role of each in every fold of one protocol."""
+
+from faceneuro.tables import FOLDS, KEYS, read_table, write_table
+from faceneuro.training.folds import split
+from faceneuro.workflow import job
+
+with job(snakemake) as run:
+    samples = read_table(snakemake.input.samples, [*KEYS, "label"])
+    folds = split(
+        samples,
+        snakemake.wildcards.study,
+        snakemake.wildcards.protocol,
+        expected=snakemake.params.expected,
+        **snakemake.params.settings,
+    )
+    write_table(folds, snakemake.output.folds, FOLDS, run.provenance)
