@@ -122,15 +122,17 @@ def test_held_out_rows_have_no_influence_on_a_fit():
         np.testing.assert_array_equal(values[untouched], second.inputs(after, moved)[name][untouched])
 
 
-def test_inputs_of_the_training_part_are_standardised():
+def test_inputs_are_centred_on_the_training_part_and_keep_the_proportions_of_the_flow():
     rows, landmarks = fields(50, 200), np.random.default_rng(2).random((50, 6), np.float32)
     landmarks[:, 2] = 0.3
     gram, train = inner_products(reader(rows), 50, MIB), np.arange(10, 50)
-    inputs = reduce(gram, landmarks, [("c", "s", "k", i) for i in range(50)], train, 4).inputs(gram, landmarks)
+    reduction = reduce(gram, landmarks, [("c", "s", "k", i) for i in range(50)], train, 4)
+    inputs = reduction.inputs(gram, landmarks)
     expected = StandardScaler().fit(landmarks[train]).transform(landmarks)
     np.testing.assert_allclose(np.delete(inputs["landmarks"], 2, 1), np.delete(expected, 2, 1), atol=1e-5)
     assert not inputs["landmarks"][:, 2].any()
-    np.testing.assert_allclose(inputs["flow"][train].std(axis=0, ddof=1), 1, rtol=1e-6)
+    variances = reduction.components.variances
+    np.testing.assert_allclose(inputs["flow"][train].var(axis=0, ddof=1), variances / variances[0], rtol=1e-6)
     np.testing.assert_allclose(inputs["flow"][train].mean(axis=0), 0, atol=1e-6)
 
 

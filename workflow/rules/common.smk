@@ -5,12 +5,11 @@ import time
 import yaml
 from snakemake.exceptions import WorkflowError
 
-# The package is importable in any environment that a rule may name, installed there or not, and `python` is the one that
-# runs Snakemake where no such environment is used, activated or not.
+# Jobs find the package in any environment that a rule may name, installed there or not, and nothing else by PYTHONPATH;
+# `python` is the one that runs Snakemake, whether its environment is activated or not.
 SOURCE = str(Path(workflow.basedir, "src"))
 sys.path.insert(0, SOURCE)
-os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [SOURCE, os.environ.get("PYTHONPATH")]))
+os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]), PYTHONPATH=SOURCE)
 
 from faceneuro import assets, cohorts
 from faceneuro.cohorts.virtual.patients import enrol
@@ -24,7 +23,8 @@ def prepare():
     """Check the configuration and list every cohort's clips, shard by shard, before any job starts."""
     # A preset removes a cohort or a study of the default by setting it to null.
     for part in ("cohorts", "studies"):
-        config[part] = {name: block for name, block in config[part].items() if block is not None}
+        if isinstance(config.get(part), dict):
+            config[part] = {name: block for name, block in config[part].items() if block is not None}
     schema = Path(workflow.basedir, "workflow", "schemas", "config.schema.yaml")
     check(config, yaml.safe_load(schema.read_text()))
     shards = {cohort: cohorts.shards(cohort, settings) for cohort, settings in config["cohorts"].items()}

@@ -264,7 +264,11 @@ class Reduction:
     keys: Sequence[Sequence]
 
     def inputs(self, gram: Doubles, landmarks: Floats) -> dict[str, npt.NDArray[np.float32]]:
-        """Inputs of the models for all samples: mean 0 and variance 1 over the training part.
+        """Inputs of the models for all samples, centred on the training part.
+
+        Landmarks have variance 1 there. The scores of the flow are divided by one number, the deviation of the first
+        component: scaled one by one, the many components that hold little but noise would count as much as the few
+        that hold the movement.
 
         Parameters
         ----------
@@ -278,8 +282,7 @@ class Reduction:
         ``landmarks``, shape (n, features), and ``flow``, shape (n, components).
         """
         scores = self.components.scores(gram[:, self.components.train])
-        variances = self.components.variances
-        scores /= np.sqrt(np.where(variances > 0, variances, 1.0))
+        scores /= np.sqrt(self.components.variances[0]) or 1.0
         return {"landmarks": self.scaling(landmarks).astype(np.float32), "flow": scores.astype(np.float32)}
 
     def save(self, path: str | os.PathLike) -> None:

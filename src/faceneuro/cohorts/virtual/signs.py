@@ -92,15 +92,15 @@ def als(rng: np.random.Generator) -> Examination:
     Bandini et al., "A new dataset for facial motion analysis in individuals with neurological disorders", IEEE J
     Biomed Health Inform 2021.
     """
-    severity = float(rng.uniform(0.15, 1.0))
+    severity = float(rng.uniform(0.25, 1.0))
     base = healthy(rng).signs
     return Examination(
         replace(
             base,
-            reach=base.reach * (1 - 0.32 * severity),
-            speed=base.speed * (1 - 0.30 * severity),
-            fatigue=base.fatigue + 0.07 * severity * rng.uniform(0.3, 1.2),
-            irregularity=base.irregularity + 0.06 * severity * rng.uniform(0.3, 1.2),
+            reach=base.reach * (1 - 0.48 * severity),
+            speed=base.speed * (1 - 0.45 * severity),
+            fatigue=base.fatigue + 0.08 * severity * rng.uniform(0.3, 1.2),
+            irregularity=base.irregularity + 0.08 * severity * rng.uniform(0.3, 1.2),
         ),
         severity=severity,
     )
