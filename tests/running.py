@@ -17,6 +17,7 @@ from snakemake.settings.types import (
     OutputSettings,
     ResourceSettings,
 )
+from snakemake_interface_logger_plugins.common import LogEvent
 
 ROOT = Path(__file__).resolve().parents[1]
 ASSETS = ROOT / "resources" / "assets"
@@ -38,7 +39,7 @@ class _Listener(logging.Handler):
         self.ran = ran
 
     def emit(self, record: logging.LogRecord) -> None:
-        if str(getattr(record, "event", "")).endswith("JOB_INFO"):
+        if getattr(record, "event", None) == LogEvent.JOB_INFO:
             self.ran.rules.append(record.rule_name)
         self.ran.messages += record.getMessage() + "\n"
 

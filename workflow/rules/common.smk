@@ -15,6 +15,7 @@ from faceneuro import assets, cohorts
 from faceneuro.cohorts.virtual.patients import enrol
 from faceneuro.config import check, check_subjects, study_clips
 from faceneuro.errors import InputError
+from faceneuro.locks import claim
 from faceneuro.stamp import code_stamp
 from faceneuro.training import devices
 
@@ -42,6 +43,8 @@ try:
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
+# A run that was killed goes on with the same call; jobs, which read this file too on a cluster, claim nothing.
+CLAIM = claim(Path(".snakemake")) if workflow.is_main_process else None
 START = time.time()
 ASSETS = config["assets"]["folder"]
 FACE_LANDMARKER = f"{ASSETS}/{assets.FACE_LANDMARKER.file}"
@@ -186,6 +189,10 @@ def tell_summary():
     summary = Path("results/summary.md")
     if summary.exists() and summary.stat().st_mtime >= START:
         print(summary.read_text())
+
+
+def frame_selection(wildcards):
+    return {key: config["features"]["frames"][key] for key in ("every", "at_most")}
 
 
 def announce_device():

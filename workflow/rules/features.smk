@@ -13,8 +13,7 @@ rule decode_frames:
     conda:
         "../../envs/vision.yaml"
     params:
-        every=lookup("features/frames/every", within=config),
-        at_most=lookup("features/frames/at_most", within=config),
+        selection=frame_selection,
         code=code_stamp("video.decoding", "tables"),
     script:
         "../scripts/decode_frames.py"

@@ -10,4 +10,4 @@ with (
     TableWriter(snakemake.output.decoding, DECODING, run.provenance) as reports,
 ):
     for clip in run.progress(read_rows(snakemake.input.manifest)):
-        reports.append(decode_clip(clip, frames.append, snakemake.params.every, snakemake.params.at_most))
+        reports.append(decode_clip(clip, frames.append, **snakemake.params.selection))

@@ -184,17 +184,18 @@ def _warning(frame: pd.DataFrame) -> str:
 
 
 def _headline(frame: pd.DataFrame) -> str:
-    rows = _pooled(frame, HEADLINE, _shown_model(frame))
-    accuracy, area = rows.loc[("accuracy", "accuracy")], rows.loc[("ROC AUC", "roc_auc")]
+    models = frame["model"].unique()
+    rows = {model: _pooled(frame, HEADLINE, model) for model in models}
+    shown = _shown_model(frame)
+    accuracy = rows[shown].loc[("accuracy", "accuracy")]
+    areas = [f"{model} {_number(rows[model].loc[('ROC AUC', 'roc_auc')], 'roc_auc')}" for model in models]
     found = (
-        f"{_shown_model(frame)} on subjects held out, each judged once: accuracy {_number(accuracy, 'accuracy')}, "
-        f"ROC AUC {_number(area, 'roc_auc')}."
+        f"On subjects held out, each judged once: accuracy of {shown} {_number(accuracy, 'accuracy')}; "
+        f"ROC AUC of {', '.join(areas)}."
     )
     if pd.isna(accuracy["published"]):
         return found
-    return (
-        f"{found} Published: accuracy {_value(accuracy['published'], 'accuracy')}, counting frames held out at random."
-    )
+    return f"{found} Published: accuracy {_value(accuracy['published'], 'accuracy')} over frames held out at random."
 
 
 def _remarks(frame: pd.DataFrame) -> list[str]:
