@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from running import run
-from test_workflow import copy
 
 from faceneuro.evaluation.metrics import units
 from faceneuro.tables import read_table
+from running import run
+from test_workflow import copy
 
 pytestmark = pytest.mark.workflow
 
@@ -56,8 +56,9 @@ def concordance(workdir: Path, model: str) -> tuple[float, float]:
     return found, float(np.mean(np.array(null) >= found))
 
 
-@pytest.mark.parametrize("model", ["dual_branch", "logistic_regression"])
+@pytest.mark.parametrize("model", ["flow_only", "logistic_regression"])
 def test_people_never_seen_are_told_apart_better_than_by_chance(default, model):
+    """By their motion. Landmark coordinates tell networks who somebody is, so those that see them do worse."""
     found, p = concordance(default, model)
     assert found > 0.65
     assert p < 0.05
@@ -72,8 +73,10 @@ def test_with_shuffled_labels_random_frames_still_look_convincing_and_held_out_p
     """Nothing but identity is left to learn: what the published protocol then reports is leakage, made visible."""
     published = headline(shuffled, "accuracy", "published", "frame").loc["dual_branch"]
     assert published["ci_low"] > 0.8
-    found, _ = concordance(shuffled, "dual_branch")
-    assert abs(found - 0.5) < 0.3
+    for model in ("dual_branch", "flow_only", "landmarks_only", "logistic_regression"):
+        found, p = concordance(shuffled, model)
+        assert found < 0.75
+        assert p > 0.05
     assert "labels permuted over subjects" in (shuffled / "results/tables/als.md").read_text()
 
 

@@ -142,7 +142,8 @@ def test_a_lease_outlasts_its_block_once_cuda_has_started(tmp_path, monkeypatch)
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "0"
     assert devices._KEPT[-1].is_locked
     devices._KEPT.pop().release()
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    # Not by monkeypatch, which would put the leased device back for all later tests.
+    del os.environ["CUDA_VISIBLE_DEVICES"]
 
 
 def test_the_driver_is_asked_for_its_list(tmp_path, monkeypatch):

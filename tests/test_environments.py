@@ -4,6 +4,7 @@ import re
 
 import pytest
 import yaml
+
 from running import ROOT
 
 LOCK = (ROOT / "requirements.lock").read_text()

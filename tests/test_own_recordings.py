@@ -145,7 +145,7 @@ def test_every_clip_of_the_list_has_a_verdict(quality, ran):
         ("empty", "unusable", "empty"),
         ("notes", "unusable", ".txt"),
         ("text", "unusable", "not a video"),
-        ("truncated", "unusable", "cut off"),
+        ("truncated", "partial", "cut off"),
         ("sound", "unusable", "sound but no picture"),
         ("one_frame", "unusable", "1 frame"),
         ("no_face", "unusable", "no face"),

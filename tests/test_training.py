@@ -214,3 +214,10 @@ def test_a_true_sign_is_found_in_people_never_seen():
     area = pooled(metrics, "grouped", "subject", "roc_auc")
     assert area["value"] > 0.8
     assert area["ci_low"] > 0.5
+
+
+def test_a_gpu_that_torch_cannot_use_is_said_in_words(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    inputs, positive, roles = separable()
+    with pytest.raises(InputError, match=r"torch cannot use one here.*train on the CPU"):
+        fit("dual_branch", inputs, positive, roles, SETTINGS, key=KEY, device="cuda")

@@ -28,7 +28,7 @@ TINY = {
             "protocols": {"grouped": {"folds": 2}},
             "models": ["dual_branch", "logistic_regression"],
             "reduction": {"components": 4},
-            "training": {"epochs": 3},
+            "training": {"epochs": 3, "select": "last"},
             "bootstrap": {"resamples": 100},
         }
     },

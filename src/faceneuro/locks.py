@@ -8,9 +8,9 @@ from filelock import FileLock, Timeout
 def claim(folder: Path) -> FileLock | None:
     """Claim a working directory for as long as this process lives, and clear what a killed run left locked in it.
 
-    Snakemake's own locks are files, so they outlast a run that was killed, and every later call is refused until someone
-    unlocks by hand. The claim is a lock of the kernel, which ends with the process however it ends: whoever gets it
-    knows that no other run is alive here, and that whatever is locked is locked by nobody.
+    Snakemake's own locks are files, so they outlast a run that was killed, and every later call is refused until
+    someone unlocks by hand. The claim is a lock of the kernel, which ends with the process however it ends: whoever
+    gets it knows that no other run is alive here, and that whatever is locked is locked by nobody.
 
     Parameters
     ----------

@@ -12,6 +12,8 @@ with job(snakemake):
     curves, confusion, roc = (Path(figure).with_suffix("") for figure in snakemake.output[::2])
     caption = f"{snakemake.params.cohort}: {cohort_note(snakemake.params.virtual, snakemake.params.permuted)}"
     predictions = read_table(snakemake.input.predictions)
-    learning_curves(read_table(snakemake.input.histories), PUBLISHED_MODEL, caption, curves)
-    confusion_matrices(predictions, PUBLISHED_MODEL, CLASSES, caption, confusion)
+    models = list(predictions["model"].unique())
+    model = PUBLISHED_MODEL if PUBLISHED_MODEL in models else models[0]
+    learning_curves(read_table(snakemake.input.histories), model, caption, curves)
+    confusion_matrices(predictions, model, CLASSES, caption, confusion)
     roc_curves(predictions, read_table(snakemake.input.metrics), CLASSES, caption, roc)

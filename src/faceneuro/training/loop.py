@@ -174,6 +174,11 @@ def _loss(logits: Tensor, labels: Tensor, class_weights: Tensor) -> Tensor:
 @contextmanager
 def _reproducible(seed: int, device: str, threads: int) -> Iterator[None]:
     """Seeded, deterministic kernels and a fixed number of threads inside; everything as before afterwards."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError(
+            "this job was given a GPU, but torch cannot use one here; check the driver (nvidia-smi), or train on "
+            "the CPU with an empty CUDA_VISIBLE_DEVICES"
+        )
     # cuBLAS is deterministic only with this, and reads it when it starts.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     strict, before = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
