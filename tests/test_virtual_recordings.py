@@ -3,15 +3,16 @@ from dataclasses import replace
 import av
 import mediapipe
 import numpy as np
+import pandas as pd
 import pytest
 from mediapipe.tasks.python import BaseOptions
 from mediapipe.tasks.python.vision import FaceLandmarker, FaceLandmarkerOptions
 
-from faceneuro.cohorts.virtual.contact_sheet import contact_sheet
+from faceneuro.cohorts.virtual.contact_sheet import contact_sheet, stills_of
 from faceneuro.cohorts.virtual.heads import EYE_FRONT, LID_MARGINS, UNIT_NAMES
 from faceneuro.cohorts.virtual.identity import identity_of
 from faceneuro.cohorts.virtual.motion import LEFT, SIDED
-from faceneuro.cohorts.virtual.patients import enrol
+from faceneuro.cohorts.virtual.patients import clip_of, enrol
 from faceneuro.cohorts.virtual.record import POINTS, record_clip
 from faceneuro.cohorts.virtual.signs import Signs
 
@@ -152,7 +153,10 @@ def test_every_face_is_found(heads, landmarks, tmp_path):
 
 def test_a_contact_sheet_shows_every_clip(heads, tmp_path):
     record_clip(heads, PATIENTS[0], "open", COHORT, tmp_path / "clip.mp4")
-    sheet = contact_sheet([("rest", tmp_path / "clip.mp4", 0), ("open", tmp_path / "clip.mp4", None)], width=160)
+    manifest = pd.DataFrame([clip_of(PATIENTS[0], "open") | {"path": tmp_path / "clip.mp4"}])
+    clips, columns = stills_of(manifest, COHORT, patients=1)
+    assert [caption for caption, _, _ in clips] == [f"V001, {PATIENTS[0].group}: rest", "V001: open"]
+    sheet = contact_sheet(clips, columns, width=160)
     left, right = np.array_split(sheet, 2, axis=1)
     assert sheet.dtype == np.uint8
     assert sheet.ndim == 3

@@ -31,6 +31,7 @@ rule draw_contact_sheet:
     conda:
         "../../envs/vision.yaml"
     params:
+        cohort=lookup("cohorts/{cohort}", within=config),
         code=code_stamp("cohorts.virtual.contact_sheet"),
     script:
         "../scripts/draw_contact_sheet.py"

@@ -8,5 +8,5 @@ from faceneuro.tables import read_table
 from faceneuro.workflow import job
 
 with job(snakemake), replacing(snakemake.output.sheet) as part:
-    sheet = contact_sheet(*stills_of(read_table(snakemake.input.manifest)))
+    sheet = contact_sheet(*stills_of(read_table(snakemake.input.manifest), snakemake.params.cohort))
     cv2.imwrite(str(part), sheet[..., ::-1])

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from textwrap import fill
 
 
 def heading_and_lead(markdown: str) -> tuple[str, list[str]]:
@@ -38,7 +39,7 @@ def summary(tables: Iterable[Path], figures: Iterable[Path]) -> str:
     said, places = [], []
     for path in tables:
         title, lead = heading_and_lead(path.read_text(encoding="utf-8"))
-        said += [f"{title}: {' '.join(lead)}"] if lead else []
+        said += [fill(f"{title}. {' '.join(lead)}", 100)] if lead else []
         places.append((title, str(path)))
     for path in figures:
         places.append((path.stem.replace("_", " "), str(path)))
