@@ -31,7 +31,18 @@ import yaml
 from faceneuro import assets
 from faceneuro.features.flow import flow_of_clip
 from faceneuro.features.landmarks import LandmarkDetector, landmarks_of_clip
-from faceneuro.tables import FRAMES, LANDMARKS, TableWriter, flow_schema, image_of, read_clips, read_rows
+from faceneuro.studies.als import FlowReader
+from faceneuro.tables import (
+    FRAMES,
+    KEYS,
+    LANDMARKS,
+    TableWriter,
+    flow_schema,
+    image_of,
+    read_clips,
+    read_rows,
+    read_table,
+)
 from faceneuro.training.reduction import fit, inner_products
 from faceneuro.video.decoding import decode
 
@@ -115,13 +126,13 @@ def _raw_landmarks(number: int, frames: Path, work: Path) -> Iterator[Callable]:
     import mediapipe as mp
     from mediapipe.tasks.python import BaseOptions, vision
 
-    pictures = [mp.Image(mp.ImageFormat.SRGB, image_of(row).copy()) for row in read_rows(frames)]
+    pictures = [image_of(row).copy() for row in read_rows(frames)]
     options = vision.FaceLandmarkerOptions(
         BaseOptions(model_asset_path=str(ASSETS / assets.FACE_LANDMARKER.file)), output_face_blendshapes=True
     )
     with vision.FaceLandmarker.create_from_options(options) as landmarker:
-        landmarker.detect(pictures[0])
-        yield lambda: [landmarker.detect(picture) for picture in pictures]
+        landmarker.detect(mp.Image(mp.ImageFormat.SRGB, pictures[0]))
+        yield lambda: [landmarker.detect(mp.Image(mp.ImageFormat.SRGB, picture)) for picture in pictures]
 
 
 @contextmanager
@@ -244,21 +255,14 @@ def _training_part(fold: int) -> np.ndarray:
     return np.flatnonzero(np.arange(SAMPLES) % FOLDS != fold)
 
 
-class _Fields:
-    """Rows of the fields table, read a row group at a time."""
-
-    def __init__(self, path: Path):
-        self._file = pq.ParquetFile(path)
-
-    def __call__(self, start: int, stop: int) -> np.ndarray:
-        groups = range(start // 64, -(-stop // 64))
-        part = self._file.read_row_groups(list(groups), columns=["magnitude"], use_threads=False)
-        values = part.column("magnitude").combine_chunks().flatten().to_numpy().reshape(len(part), -1)
-        return values[start - groups[0] * 64 : stop - groups[0] * 64]
+def _fields(path: Path) -> FlowReader:
+    """The reader that the study uses."""
+    keys = read_table(path, KEYS)
+    return FlowReader(keys.assign(flow_table=0, flow_row=np.arange(len(keys))), [path])
 
 
 def _shared(folds: int, path: Path) -> None:
-    gram = inner_products(_Fields(path), SAMPLES, CONFIG["studies"]["als"]["reduction"]["memory_mib"] * 2**20)
+    gram = inner_products(_fields(path), SAMPLES, CONFIG["studies"]["als"]["reduction"]["memory_mib"] * 2**20)
     for fold in range(folds):
         fit(gram, _training_part(fold), COMPONENTS).scores(gram[:, _training_part(fold)])
 
@@ -274,7 +278,7 @@ def _all(path: Path) -> None:
 def _scikit_learn(path: Path) -> None:
     from sklearn.decomposition import PCA
 
-    read = _Fields(path)
+    read = _fields(path)
     fields = np.empty((SAMPLES, WIDTH), np.float32)
     for start in range(0, SAMPLES, 64):
         fields[start : start + 64] = read(start, min(start + 64, SAMPLES))
