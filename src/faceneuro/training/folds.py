@@ -5,7 +5,7 @@ validation part is taken out of the training part, never out of the test part. A
 samples' keys: the order of the rows does not matter.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -173,12 +173,6 @@ def _validation_subjects(
 
 
 PROTOCOLS: dict[str, Callable[..., Iterator[Roles]]] = {"published": published, "grouped": grouped}
-
-
-def fold_count(settings: Mapping[str, Any], subjects: int) -> int:
-    """How many folds a protocol makes of so many subjects, from its settings alone."""
-    folds = settings.get("folds", 1)
-    return subjects if folds == LEAVE_ONE_SUBJECT_OUT else folds
 
 
 def roles_of(folds: pd.DataFrame, fold: int, samples: pd.DataFrame) -> Roles:
