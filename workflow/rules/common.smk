@@ -51,6 +51,8 @@ FACE_LANDMARKER = f"{ASSETS}/{assets.FACE_LANDMARKER.file}"
 COHORTS = list(config["cohorts"])
 VIRTUAL_COHORTS = [name for name in COHORTS if config["cohorts"][name]["kind"] == "virtual"]
 STUDIES = list(config["studies"])
+# Asked once: the driver takes its time to answer, and there may be hundreds of training jobs.
+GPU_COUNT = len(devices.visible_devices())
 
 
 wildcard_constraints:
@@ -181,7 +183,7 @@ def frames_table(path):
 
 def gpus(wildcards):
     """One GPU for a training job where this machine has any; a cluster's profile says so for its nodes."""
-    return min(1, len(devices.visible_devices()))
+    return min(1, GPU_COUNT)
 
 
 def tell_summary():
@@ -196,5 +198,4 @@ def frame_selection(wildcards):
 
 
 def announce_device():
-    count = len(devices.visible_devices())
-    print(f"{count} GPU(s) found for training." if count else "No GPU found here: training jobs use the CPU.")
+    print(f"{GPU_COUNT} GPU(s) found for training." if GPU_COUNT else "No GPU found here: training jobs use the CPU.")
