@@ -24,6 +24,11 @@ for study in STUDIES:
     include: f"workflow/rules/{study}.smk"
 
 
+if COLLECTIONS:
+
+    include: "workflow/rules/meta_analysis.smk"
+
+
 rule all:
     """Every table and figure that the configuration asks for, and a summary of them."""
     default_target: True

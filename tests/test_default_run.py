@@ -110,3 +110,14 @@ def test_measurements_follow_the_face(validation, cohort, measure, least_r):
     assert (rows["r"] > least_r).all()
     assert rows["slope"].between(0.4, 1.3).all()
     assert (rows["mae"] < 4).all()
+
+
+def test_its_accuracy_enters_the_living_meta_analysis_and_says_that_it_is_virtual(default):
+    rows = pd.read_csv(default / "results/tables/meta_analysis_living_rows.csv")
+    assert len(rows) == 26
+    own = rows.iloc[-1]
+    assert own["origin"] == "virtual cohort virtual_als"
+    accuracy = headline(default, "accuracy", "grouped", "subject").loc["dual_branch"]
+    found = own[["accuracy", "ci_low", "ci_high"]].to_numpy(float)
+    np.testing.assert_allclose(found, 100 * accuracy[["reproduced", "ci_low", "ci_high"]].to_numpy(float))
+    assert "no patients" in (default / "results/tables/meta_analysis_living.md").read_text().split("##")[0]

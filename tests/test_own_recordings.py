@@ -46,6 +46,7 @@ CONFIG = {
             "bootstrap": {"resamples": 100},
         }
     },
+    "meta_analysis": None,
 }
 # Names that have broken software before; each is a person with a good recording.
 SUBJECTS = ["007", "NA", 'O\'Brien, "Bo"', "Zoë Ångström"]

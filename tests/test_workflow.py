@@ -32,6 +32,8 @@ TINY = {
             "bootstrap": {"resamples": 100},
         }
     },
+    # Tested by itself, in test_meta_workflow.py.
+    "meta_analysis": None,
 }
 KEPT = TINY | {"features": TINY["features"] | {"frames": {"keep": True}}}
 FOLD0 = "results/studies/als/grouped/dual_branch/fold0"

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -30,6 +31,28 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
         raise InputError(_sentence(error))
     for name, study in config["studies"].items():
         _check_study(f"studies.{name}", study, config["cohorts"])
+    if config["meta_analysis"] is not None:
+        _check_collections(config["meta_analysis"]["collections"], config["studies"])
+
+
+REVIEW = "review"
+"""The collection of effect sizes that is always there: those of the published review."""
+
+
+def collections(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The collections of effect sizes to pool, the review's own first, each with the names of its studies.
+
+    One that would be the review again, for want of a study or a table of its own, is left out.
+    """
+    if config["meta_analysis"] is None:
+        return {}
+    found = {REVIEW: {"published": True, "studies": [], "tables": []}}
+    for name, collection in config["meta_analysis"]["collections"].items():
+        studies = collection["studies"]
+        studies = list(config["studies"]) if studies == "all" else list(studies)
+        if studies or collection["tables"]:
+            found[name] = {**collection, "studies": studies}
+    return found
 
 
 def study_clips(study: Mapping[str, Any], shards: Mapping[str, Sequence[Mapping]]) -> list[Mapping]:
@@ -75,6 +98,22 @@ def check_subjects(config: Mapping[str, Any], shards: Mapping[str, Mapping[str, 
                     f"config key studies.{name}.protocols.grouped.folds: {needed} folds need {needed} subjects in each "
                     f"class, but {group!r} has {len(subjects)}; lower it, or add subjects"
                 )
+
+
+def _check_collections(collections: Mapping[str, Any], studies: Mapping[str, Any]) -> None:
+    for name, collection in collections.items():
+        key = f"meta_analysis.collections.{name}"
+        if name in (REVIEW, "recovery"):
+            raise InputError(f"config key {key}: the name is taken by what is always there; choose another")
+        if collection["studies"] != "all":
+            for study in collection["studies"]:
+                if study not in studies:
+                    raise InputError(f"config key {key}.studies: there is no study {study!r}{_hint(study, studies)}")
+        for table in collection["tables"]:
+            if not Path(table).is_file():
+                raise InputError(f"config key {key}.tables: there is no file {table}; correct the path or remove it")
+        if not (collection["published"] or collection["studies"] or collection["tables"]):
+            raise InputError(f"config key {key}: it has no effect sizes; set published, studies or tables")
 
 
 def _check_study(key: str, study: Mapping[str, Any], cohorts: Mapping[str, Any]) -> None:

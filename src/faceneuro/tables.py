@@ -172,6 +172,85 @@ METRICS = pa.schema(
 """``level`` is frame, clip or subject; ``aggregation`` is pooled or fold_mean; intervals are 95 %, over subjects."""
 
 
+EFFECTS = pa.schema(
+    [
+        ("study", pa.string()),
+        ("subgroup", pa.string()),
+        ("block", pa.string()),
+        ("article", pa.string()),
+        ("year", pa.int32()),
+        ("accuracy", pa.float64()),
+        ("ci_low", pa.float64()),
+        ("ci_high", pa.float64()),
+        ("variance", pa.float64()),
+        ("n", pa.int64()),
+        ("measure", pa.string()),
+        ("provenance", pa.string()),
+        ("origin", pa.string()),
+    ]
+)
+"""One row per effect size of a meta-analysis: accuracy and 95 % limits in percent, sampling variance in its square.
+``subgroup`` is the condition, ``block`` the group under which a forest plot lists it, ``n`` the number of subjects or
+null, ``measure`` what the study reported, ``provenance`` whether it was printed, ``origin`` who reported it."""
+
+EFFECT_ROWS = pa.schema(
+    [
+        *EFFECTS,
+        ("se", pa.float64()),
+        ("weight", pa.float64()),
+        ("weight_fixed", pa.float64()),
+        ("loo_estimate", pa.float64()),
+        ("loo_ci_low", pa.float64()),
+        ("loo_ci_high", pa.float64()),
+        ("loo_tau2", pa.float64()),
+        ("loo_i2", pa.float64()),
+        ("baujat_contribution", pa.float64()),
+        ("baujat_influence", pa.float64()),
+        ("rstudent", pa.float64()),
+        ("dffits", pa.float64()),
+        ("cook", pa.float64()),
+        ("covariance_ratio", pa.float64()),
+        ("hat", pa.float64()),
+    ]
+)
+"""An effect size and what it does to the pooled estimate: weights in percent, results with it left out, influence."""
+
+FILLED_EFFECTS = pa.schema([("accuracy", pa.float64()), ("se", pa.float64())])
+"""The effect sizes that trim-and-fill adds, in percent."""
+
+POOLED = pa.schema(
+    [
+        ("analysis", pa.string()),
+        ("group", pa.string()),
+        ("scale", pa.string()),
+        ("method", pa.string()),
+        ("test", pa.string()),
+        ("k", pa.int32()),
+        ("estimate", pa.float64()),
+        ("ci_low", pa.float64()),
+        ("ci_high", pa.float64()),
+        ("pi_low", pa.float64()),
+        ("pi_high", pa.float64()),
+        ("statistic", pa.float64()),
+        ("df", pa.float64()),
+        ("p_value", pa.float64()),
+        ("tau2", pa.float64()),
+        ("tau2_ci_low", pa.float64()),
+        ("tau2_ci_high", pa.float64()),
+        ("i2", pa.float64()),
+        ("h2", pa.float64()),
+        ("i2_q", pa.float64()),
+        ("h2_q", pa.float64()),
+        ("q", pa.float64()),
+        ("q_df", pa.float64()),
+        ("q_p_value", pa.float64()),
+        ("note", pa.string()),
+    ]
+)
+"""One row per analysis of a collection of effect sizes. Estimates, limits (95 %) and prediction limits are in percent
+on every scale; tau2 is in the squared unit of the scale."""
+
+
 def flow_schema(grid: tuple[int, int]) -> pa.Schema:
     """Schema of a flow table whose fields have ``grid`` = (height, width) cells."""
     height, width = grid

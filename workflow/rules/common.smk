@@ -13,7 +13,7 @@ os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.ge
 
 from faceneuro import assets, cohorts
 from faceneuro.cohorts.virtual.patients import enrol
-from faceneuro.config import check, check_subjects, study_clips
+from faceneuro.config import check, check_subjects, collections, study_clips
 from faceneuro.errors import InputError
 from faceneuro.locks import claim
 from faceneuro.stamp import code_stamp
@@ -23,9 +23,10 @@ from faceneuro.training import devices
 def prepare():
     """Check the configuration and list every cohort's clips, shard by shard, before any job starts."""
     # A preset removes a cohort or a study of the default by setting it to null.
-    for part in ("cohorts", "studies"):
-        if isinstance(config.get(part), dict):
-            config[part] = {name: block for name, block in config[part].items() if block is not None}
+    for part in (config, config.get("meta_analysis")):
+        for name in ("cohorts", "studies", "collections"):
+            if isinstance(part, dict) and isinstance(part.get(name), dict):
+                part[name] = {key: block for key, block in part[name].items() if block is not None}
     schema = Path(workflow.basedir, "workflow", "schemas", "config.schema.yaml")
     check(config, yaml.safe_load(schema.read_text()))
     shards = {cohort: cohorts.shards(cohort, settings) for cohort, settings in config["cohorts"].items()}
@@ -51,6 +52,7 @@ FACE_LANDMARKER = f"{ASSETS}/{assets.FACE_LANDMARKER.file}"
 COHORTS = list(config["cohorts"])
 VIRTUAL_COHORTS = [name for name in COHORTS if config["cohorts"][name]["kind"] == "virtual"]
 STUDIES = list(config["studies"])
+COLLECTIONS = collections(config)
 # Asked once: the driver takes its time to answer, and there may be hundreds of training jobs.
 GPU_COUNT = len(devices.visible_devices())
 
@@ -62,6 +64,7 @@ wildcard_constraints:
     protocol="[a-z_]+",
     model="[a-z0-9_]+",
     fold="[0-9]+",
+    collection="|".join(COLLECTIONS) or "none",
 
 
 def configured_asset(wildcards):
@@ -167,13 +170,51 @@ def study_figures(study):
 
 def table_names():
     """The tables that the configuration asks for."""
-    return [*STUDIES, *(["measurement_validation"] if VIRTUAL_COHORTS else []), "quality"]
+    validation = ["measurement_validation"] if VIRTUAL_COHORTS else []
+    return [*STUDIES, *validation, "quality", *meta_tables(COLLECTIONS)]
 
 
 def figure_files():
     """The figures that the configuration asks for."""
     sheets = [f"results/figures/{cohort}_contact_sheet.png" for cohort in VIRTUAL_COHORTS]
-    return [*sheets, *(figure for study in STUDIES for figure in study_figures(study))]
+    return [*sheets, *(figure for study in STUDIES for figure in study_figures(study)), *meta_figures(COLLECTIONS)]
+
+
+def effect_tables(wildcards):
+    """The CSV files whose effect sizes a collection is made of; the review's comes first."""
+    collection = COLLECTIONS[wildcards.collection]
+    review = [published("meta_analysis_studies.csv")] if collection["published"] else []
+    return [*review, *collection["tables"]]
+
+
+def effect_metrics(wildcards):
+    """The metrics of the studies whose results a collection takes in."""
+    return [f"results/studies/{study}/metrics.parquet" for study in COLLECTIONS[wildcards.collection]["studies"]]
+
+
+def effect_cohorts(wildcards):
+    return {study: cohort_description(study) for study in COLLECTIONS[wildcards.collection]["studies"]}
+
+
+def effects_stamp(wildcards):
+    studies = COLLECTIONS[wildcards.collection]["studies"]
+    return code_stamp("studies.meta_analysis", "tables", *(f"studies.{study}" for study in studies))
+
+
+def collections_from_tables():
+    """The collections that no result of this pipeline enters."""
+    return [name for name, collection in COLLECTIONS.items() if not collection["studies"]]
+
+
+def meta_tables(collections):
+    """The tables of a meta-analysis; with the review's own rows come its claims."""
+    own = [f"meta_analysis_{name}{part}" for name in collections for part in ("", "_rows")]
+    return ["meta_analysis", *own] if own else []
+
+
+def meta_figures(collections):
+    figures = ("forest", "funnel", "galbraith", "leave_one_out", "baujat")
+    return [f"results/figures/meta_analysis_{name}_{figure}.png" for name in collections for figure in figures]
 
 
 def frames_table(path):

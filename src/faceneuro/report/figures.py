@@ -1,42 +1,13 @@
-"""Figures of a two-class study: learning curves, confusion matrices, ROC.
-
-Colours are those of Okabe and Ito, told apart by people with any colour vision; lines differ in style as well. The same
-tables give the same files to the last byte.
-"""
+"""Figures of a two-class study: learning curves, confusion matrices, ROC."""
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
-import matplotlib
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from faceneuro.evaluation.metrics import THRESHOLD, units
-from faceneuro.files import replacing
-
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), "-")
-
-STYLE = {
-    "font.size": 9,
-    "axes.titlesize": 9,
-    "axes.labelsize": 9,
-    "legend.fontsize": 8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#E5E5E5",
-    "grid.linewidth": 0.6,
-    "axes.axisbelow": True,
-    "lines.linewidth": 1.6,
-    "legend.frameon": False,
-    "figure.dpi": 100,
-    "savefig.dpi": 200,
-    "svg.hashsalt": "faceneuro",
-    "svg.fonttype": "none",
-}
+from faceneuro.report.drawing import COLOURS, DASHES, drawing
 
 PROTOCOLS = {"published": "random frames held out", "grouped": "subjects held out"}
 VIEWS = (("published", "frame"), ("grouped", "frame"), ("grouped", "subject"))
@@ -59,7 +30,7 @@ def learning_curves(history: pd.DataFrame, model: str, caption: str, stem: str |
     """
     mine = history[history["model"] == model]
     protocols = [name for name in PROTOCOLS if (mine["protocol"] == name).any()]
-    with _figure(stem, (3.4 * len(protocols) + 0.4, 5.0), f"{model}: learning curves", caption) as figure:
+    with drawing(stem, (3.4 * len(protocols) + 0.4, 5.0), f"{model}: learning curves", caption) as figure:
         panels = figure.subplots(2, len(protocols), sharex=True, sharey="row", squeeze=False)
         for column, protocol in enumerate(protocols):
             curves = mine[mine["protocol"] == protocol]
@@ -105,7 +76,7 @@ def confusion_matrices(
     """
     mine = predictions[predictions["model"] == model]
     views = [view for view in VIEWS if (mine["protocol"] == view[0]).any()]
-    with _figure(stem, (2.7 * len(views) + 0.5, 3.7), f"{model}: confusion matrices", caption) as figure:
+    with drawing(stem, (2.7 * len(views) + 0.5, 3.7), f"{model}: confusion matrices", caption) as figure:
         panels = figure.subplots(1, len(views), squeeze=False)[0]
         for axes, (protocol, level) in zip(panels, views, strict=True):
             tested = units(mine[mine["protocol"] == protocol], level)
@@ -152,7 +123,7 @@ def roc_curves(
     models = predictions["model"].nunique()
     legend_height = 0.3 + 0.18 * models
     size = (3.1 * len(views) + 0.4, 4.2 + legend_height)
-    with _figure(stem, size, "ROC, folds pooled", caption) as figure:
+    with drawing(stem, size, "ROC, folds pooled", caption) as figure:
         panels, legends = figure.subplots(
             2, len(views), sharey="row", squeeze=False, height_ratios=[3.3, legend_height]
         )
@@ -186,16 +157,3 @@ def _roc(tested: pd.DataFrame, positive: str) -> tuple[np.ndarray, np.ndarray]:
 
 def _view_title(protocol: str, level: str, n: int) -> str:
     return f"{PROTOCOLS[protocol]},\nby {level} (n = {n:,})"
-
-
-@contextmanager
-def _figure(stem: str | os.PathLike, size: tuple[float, float], title: str, caption: str) -> Iterator[Figure]:
-    """A figure to draw on, then written as PNG and SVG without a date in it."""
-    with matplotlib.rc_context(STYLE):
-        # Not pyplot: a figure by itself needs no display and is not kept in memory.
-        figure = Figure(size, layout="constrained")
-        yield figure
-        figure.suptitle(f"{title}\n{caption}", fontsize=10)
-        for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
-            with replacing(f"{os.fspath(stem)}.{suffix}") as part:
-                figure.savefig(part, format=suffix, metadata=metadata, bbox_inches="tight", pad_inches=0.08)

@@ -23,12 +23,15 @@ class Table:
         Its cells, as text.
     text_columns
         How many columns at the left hold words; the others hold numbers and are aligned right.
+    sentences
+        Which of these hold whole sentences and are broken into lines in print.
     """
 
     heading: str
     header: Sequence[str]
     lines: Sequence[Sequence[str]]
     text_columns: int = 1
+    sentences: Sequence[int] = ()
 
 
 def write_files(
@@ -77,30 +80,62 @@ def _markdown(title: str, lead: Sequence[str], tables: Sequence[Table], remarks:
     return "\n\n".join(parts) + "\n"
 
 
+LONGEST = 45
+"""Lines of a table that fit on a printed page; a longer one is set as a longtable, which breaks across pages."""
+
+
 def _latex(title: str, lead: Sequence[str], tables: Sequence[Table]) -> str:
-    blocks = ["% Needs \\usepackage{booktabs}."]
-    for table in tables:
-        texts = table.text_columns
-        # A heading breaks where it can: the numbers below it are narrow.
-        heading = [*map(latex_text, table.header[:texts]), *map(_narrow, table.header[texts:])]
-        blocks.append(
-            "\n".join(
-                [
-                    r"\begin{table}",
-                    r"\centering\footnotesize\setlength{\tabcolsep}{4pt}",
-                    rf"\caption{{{latex_text(' '.join([f'{title}. {table.heading}.', *lead]))}}}",
-                    rf"\begin{{tabular}}{{{'l' * texts}{'r' * (len(table.header) - texts)}}}",
-                    r"\toprule",
-                    " & ".join(heading) + r" \\",
-                    r"\midrule",
-                    *(" & ".join(map(latex_text, line)) + r" \\" for line in table.lines),
-                    r"\bottomrule",
-                    r"\end{tabular}",
-                    r"\end{table}",
-                ]
-            )
-        )
-    return "\n\n".join(blocks) + "\n"
+    packages = ["booktabs", *(["longtable"] if any(len(table.lines) > LONGEST for table in tables) else [])]
+    blocks = ["% Needs " + ", ".join(f"\\usepackage{{{package}}}" for package in packages) + "."]
+    return "\n\n".join([*blocks, *(_latex_table(title, lead, table) for table in tables)]) + "\n"
+
+
+def _latex_table(title: str, lead: Sequence[str], table: Table) -> str:
+    texts = table.text_columns
+    # Sentences share the page; a heading breaks where it can, because the numbers below it are narrow.
+    share = rf"p{{{0.75 / max(len(table.sentences), 1):.2f}\linewidth}}"
+    columns = [share if place in table.sentences else "l" for place in range(texts)]
+    columns += ["r"] * (len(table.header) - texts)
+    heading = " & ".join([*map(latex_text, table.header[:texts]), *map(_narrow, table.header[texts:])]) + r" \\"
+    caption = rf"\caption{{{latex_text(' '.join([f'{title}. {table.heading}.', *lead]))}}}"
+    body = [" & ".join(map(_bold, line)) + r" \\" for line in table.lines]
+    if len(table.lines) > LONGEST:
+        head = [r"\toprule", heading, r"\midrule"]
+        lines = [
+            r"{\footnotesize\setlength{\tabcolsep}{4pt}",
+            rf"\begin{{longtable}}{{{''.join(columns)}}}",
+            caption + r" \\",
+            *head,
+            r"\endfirsthead",
+            *head,
+            r"\endhead",
+            r"\bottomrule",
+            r"\endfoot",
+            *body,
+            r"\end{longtable}}",
+        ]
+    else:
+        lines = [
+            r"\begin{table}",
+            r"\centering\footnotesize\setlength{\tabcolsep}{4pt}",
+            caption,
+            rf"\begin{{tabular}}{{{''.join(columns)}}}",
+            r"\toprule",
+            heading,
+            r"\midrule",
+            *body,
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+        ]
+    return "\n".join(lines)
+
+
+def _bold(cell: str) -> str:
+    """A cell for print; one that is bold in Markdown is bold there too."""
+    if cell.startswith("**") and cell.endswith("**"):
+        return rf"\textbf{{{latex_text(cell.strip('*'))}}}"
+    return latex_text(cell)
 
 
 def _narrow(heading: str) -> str:
@@ -112,6 +147,7 @@ _LATEX = {character: "\\" + character for character in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
+    "†": r"\textdagger{}",
 }
 
 

@@ -27,6 +27,9 @@ MESH_POINTS = 468
 CLASSES = ("Healthy", "ALS")
 """Negative and positive class, as the paper's Table I spells them."""
 
+CONDITION = "Motor condition"
+"""Where a meta-analysis of conditions puts this study (Yoonesi et al. 2025, Fig. 3)."""
+
 PUBLISHED_MODEL = "dual_branch"
 """The model whose numbers the paper prints."""
 
