@@ -91,6 +91,23 @@ LANDMARKS = pa.schema(
 )
 """One row per frame; x, y and z of each landmark in pixels. Not found: ``found`` is false, the lists null."""
 
+CROPS = pa.schema(
+    [
+        *FRAME_KEYS,
+        ("image_height", pa.int32()),
+        ("image_width", pa.int32()),
+        ("left", pa.float32()),
+        ("top", pa.float32()),
+        ("right", pa.float32()),
+        ("bottom", pa.float32()),
+        ("landmarks", pa.list_(pa.float32(), LANDMARK_COUNT * 3)),
+        ("png", pa.large_binary()),
+        ("surroundings_png", pa.large_binary()),
+    ]
+)
+"""One row per cropped face. Image size, box and landmarks are those of the frame, in its pixels; ``png`` is the box and
+``surroundings_png`` the whole frame without the face, both as lossless PNG files of 256 x 256 pixels in RGB."""
+
 QUALITY = pa.schema(
     [
         *CLIP_KEYS,
@@ -122,6 +139,43 @@ SAMPLES = pa.schema(
 """One row per pair of frames. ``label`` is what is learnt, ``group`` what the manifest says: they differ only in a
 negative control. ``flow_table`` and ``flow_row`` say where the pair's flow is; ``landmarks`` are x and y over image
 width and height."""
+
+PALSY_SAMPLES = pa.schema(
+    [
+        *FRAME_KEYS,
+        ("group", pa.string()),
+        ("label", pa.string()),
+        ("task", pa.string()),
+        ("severity", pa.float64()),
+        ("side", pa.string()),
+        ("crop_table", pa.int16()),
+        ("crop_row", pa.int32()),
+        ("coordinates", pa.list_(pa.float32(), LANDMARK_COUNT * 2)),
+        ("blendshapes", pa.list_(pa.float32(), BLENDSHAPE_COUNT)),
+        ("measures", pa.list_(pa.float32(), 29)),
+    ]
+)
+"""One row per face crop: label, where its picture is (crop table and row in it), landmarks over the crop's width and
+height, blendshape scores, asymmetry measures."""
+
+EXPLANATIONS = pa.schema(
+    [
+        *_keys("study", "protocol", "model"),
+        pa.field("fold", pa.int32(), nullable=False),
+        *FRAME_KEYS,
+        ("task", pa.string()),
+        ("side", pa.string()),
+        ("method", pa.string()),
+        ("pointed", pa.string()),
+        ("region_hit", pa.bool_()),
+        ("region_chance", pa.float64()),
+        ("side_share", pa.float64()),
+        ("logit", pa.float64()),
+    ]
+)
+"""One row per explained sample. ``side`` is the weak one, ``pointed`` the regions that the explanation points at, with
+commas; ``region_hit`` says whether the task moves one of them, ``region_chance`` how often chance would,
+``side_share`` how much of what speaks for the positive class is on the weak side. Null where nothing can be said."""
 
 FOLDS = pa.schema(
     [
