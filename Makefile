@@ -33,7 +33,7 @@ format: $(VENV)/complete  ## Put Python and Snakemake files into format
 	snakefmt Snakefile workflow
 
 lock: $(VENV)/complete  ## Pin the newest versions that pyproject.toml allows, with hashes
-	uv pip compile --quiet --upgrade --universal --generate-hashes --all-extras --python-version 3.11 pyproject.toml -o requirements.lock
+	uv pip compile --quiet --upgrade --universal --generate-hashes --extra dev --python-version 3.11 pyproject.toml -o requirements.lock
 
 bench: $(VENV)/complete  ## Measure speed and memory, and write benchmarks/README.md
 	python benchmarks/run.py

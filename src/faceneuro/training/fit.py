@@ -4,16 +4,19 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from faceneuro.files import replacing
-from faceneuro.models import ESTIMATORS, MODELS
+from faceneuro.models import BUILDERS, ESTIMATORS
 
-Inputs = Mapping[str, npt.NDArray[np.float32]]
+if TYPE_CHECKING:
+    from faceneuro.training.activations import Activations
+
+Inputs = Mapping[str, Union[npt.NDArray[np.float32], "Activations"]]
 Weights = dict[str, npt.NDArray]
 Progress = Callable[[Iterable], Iterable]
 
@@ -54,15 +57,16 @@ def fit(
     Parameters
     ----------
     model
-        A name in :data:`faceneuro.models.MODELS`.
+        A name in :data:`faceneuro.models.BUILDERS`.
     inputs
-        All samples, shape (n, features) each.
+        All samples, shape (n, features) each, or cached activations.
     positive
         Whether a sample belongs to the positive class, shape (n,).
     roles
         Train, validation, test or unused, shape (n,).
     settings
-        The training block of the configuration: epochs, batch_size, learning_rate, joint_units, select, seed.
+        The training block of the configuration: epochs, batch_size, learning_rate, select, seed; optimiser, momentum
+        and weight_decay where they are not Adam's own; and what the model is built with (joint_units, backbones).
     key
         Where that block stands in the configuration, for messages.
     device
@@ -80,7 +84,8 @@ def fit(
         If the training part has one class only, or an input is not finite.
     """
     for name, values in inputs.items():
-        if not np.isfinite(values).all():
+        # What a cache holds was looked at when it was written.
+        if isinstance(values, np.ndarray) and not np.isfinite(values).all():
             raise ValueError(f"the {name} input has values that are not finite")
     if len(np.unique(positive[roles == "train"])) < 2:
         raise ValueError("the training part has one class only")
@@ -110,6 +115,7 @@ def fit(
         parts["train"],
         parts["validation"] if len(parts["validation"].labels) else None,
         **{name: settings[name] for name in ("epochs", "batch_size", "learning_rate", "select", "seed")},
+        **{name: settings[name] for name in ("optimiser", "momentum", "weight_decay") if name in settings},
         key=key,
         device=device,
         threads=threads,
@@ -131,9 +137,9 @@ def predict(
     weights
         From :class:`Fitted` or :func:`load_weights`.
     inputs
-        Shape (n, features) each.
+        Shape (n, features) each, or cached activations.
     """
-    build = _builder(model, inputs, settings)
+    build = _builder(model, inputs, _with_no_weights(settings))
     if model in ESTIMATORS:
         learner = build()
         vars(learner).update(weights)
@@ -142,6 +148,27 @@ def predict(
     from faceneuro.training import loop
 
     return loop.predict(build, weights, inputs, device, threads)
+
+
+def embed(
+    model: str, weights: Weights, inputs: Inputs, settings: Mapping[str, Any], device: str = "cpu", threads: int = 1
+) -> npt.NDArray[np.float32]:
+    """What a network makes of samples before its last layer, from stored weights, for another one to learn from.
+
+    Parameters
+    ----------
+    model
+        A name in :data:`faceneuro.models.PALSY_NETWORKS`.
+    weights, inputs, settings, device, threads
+        As for :func:`predict`.
+
+    Returns
+    -------
+    Shape (n, units), the mean over the views of each sample.
+    """
+    from faceneuro.training import loop
+
+    return loop.embed(_builder(model, inputs, _with_no_weights(settings)), weights, inputs, device, threads)
 
 
 def save_weights(path: str | os.PathLike, weights: Weights, metadata: Mapping[str, str]) -> None:
@@ -160,7 +187,16 @@ def load_weights(path: str | os.PathLike) -> Weights:
 
 
 def _builder(model: str, inputs: Inputs, settings: Mapping[str, Any]) -> Callable[[], Any]:
-    return partial(MODELS[model], {name: values.shape[1] for name, values in inputs.items()}, settings)
+    sizes = {name: values.shape[1] for name, values in inputs.items() if isinstance(values, np.ndarray)}
+    return partial(BUILDERS[model], sizes, settings)
+
+
+def _with_no_weights(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Settings of backbones that start at random: they are about to get stored weights, and need no others."""
+    if "backbones" not in settings:
+        return settings
+    backbones = {family: {**block, "weights": "none"} for family, block in settings["backbones"].items()}
+    return {**settings, "backbones": backbones}
 
 
 def _side_by_side(inputs: Inputs) -> npt.NDArray[np.float32]:

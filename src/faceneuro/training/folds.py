@@ -5,6 +5,7 @@ validation part is taken out of the training part, never out of the test part. A
 samples' keys: the order of the rows does not matter.
 """
 
+import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,12 +20,21 @@ SUBJECT = list(KEYS[:2])
 """A subject is known by these keys: two cohorts may use the same name for different people."""
 
 LEAVE_ONE_SUBJECT_OUT = "leave_one_subject_out"
+LEAVE_ONE_PATIENT_OUT = "leave_one_patient_out"
+
+log = logging.getLogger(__name__)
 
 Roles = npt.NDArray[np.str_]
 
 
 def split(
-    samples: pd.DataFrame, study: str, protocol: str, *, expected: int | None = None, **settings: Any
+    samples: pd.DataFrame,
+    study: str,
+    protocol: str,
+    *,
+    expected: int | None = None,
+    positive: str | None = None,
+    **settings: Any,
 ) -> pd.DataFrame:
     """Folds of a study under one protocol.
 
@@ -37,6 +47,8 @@ def split(
     expected
         How many folds were planned, if that was before anything was recorded. Where subjects turned out to be unusable
         since, leaving one out makes fewer folds; the last ones then train on everybody and test nobody.
+    positive
+        Label of the patients; only leaving one patient out needs to know.
     **settings
         Of the protocol: the parameters of its function.
 
@@ -57,6 +69,8 @@ def split(
         raise InputError(f"config key studies.{study}.groups: a classifier needs two classes, the samples have {found}")
     key = f"studies.{study}.protocols.{protocol}"
     keys = ordered.drop(columns="label").assign(study=study, protocol=protocol)
+    if settings.get("folds") == LEAVE_ONE_PATIENT_OUT:
+        settings["positive"] = positive
     roles = list(PROTOCOLS[protocol](ordered, key, **settings))
     roles += [np.full(len(ordered), "train")] * ((expected or 0) - len(roles))
     folds = [keys.assign(fold=fold, role=role) for fold, role in enumerate(roles)]
@@ -108,9 +122,20 @@ def published(
 
 
 def grouped(
-    samples: pd.DataFrame, key: str, *, folds: int | str, validation_fraction: float, seed: int
+    samples: pd.DataFrame,
+    key: str,
+    *,
+    folds: int | str,
+    validation_fraction: float,
+    seed: int,
+    positive: str | None = None,
 ) -> Iterator[Roles]:
-    """Whole subjects held out, in turn, each exactly once; classes in every fold as in the whole.
+    """Whole subjects held out, in turn, each exactly once.
+
+    A number of folds keeps the classes in every fold as in the whole. ``leave_one_subject_out`` holds out one subject a
+    fold, of whichever class. ``leave_one_patient_out`` holds out one patient a fold, in sorted order, and with each a
+    share of the others: they are dealt to the folds in an order that the seed gives, so that shares are disjoint and
+    differ by one at most.
 
     Parameters
     ----------
@@ -119,19 +144,27 @@ def grouped(
     key
         Where the settings stand in the configuration, for messages.
     folds
-        A number of folds, or ``"leave_one_subject_out"``.
+        A number, ``"leave_one_subject_out"`` or ``"leave_one_patient_out"``.
     validation_fraction
         Share of each class's training subjects, at least one, to watch the training with. There are none where a class
         has a single subject to train on.
     seed
         Of both draws.
+    positive
+        Label of the patients, for leaving one of them out.
+
+    References
+    ----------
+    Leave one patient out: Oo, Lee, Lim, "A Multimodal Fusion Model Leveraging MLP Mixer and Handcrafted Features-based
+    Deep Learning Networks for Facial Palsy Detection", 2025. What becomes of the healthy subjects is not said there;
+    that each is tested once, with one of the patients, is our reading.
     """
     subjects = samples.groupby(SUBJECT)["label"].agg(["first", "nunique"])
     if (subjects["nunique"] > 1).any():
         raise ValueError("a subject has two labels")
     labels = subjects["first"].to_numpy(str)
     sizes = subjects["first"].value_counts()
-    needed = 2 if folds == LEAVE_ONE_SUBJECT_OUT else int(folds)
+    needed = 2 if folds in (LEAVE_ONE_SUBJECT_OUT, LEAVE_ONE_PATIENT_OUT) else int(folds)
     if sizes.min() < needed:
         remedy = (
             "lower it, or add subjects" if needed > 2 and sizes.min() > 1 else "at least two are needed: add subjects"
@@ -143,22 +176,46 @@ def grouped(
     subject_of_sample = (
         samples[SUBJECT].merge(subjects.reset_index()[SUBJECT].reset_index(), on=SUBJECT)["index"].to_numpy()
     )
-    for fold, held_out in enumerate(_held_out(labels, folds, seed)):
+    for fold, held_out in enumerate(_held_out(labels, folds, seed, positive)):
         roles = np.full(len(labels), "train", "U10")
         roles[held_out] = "test"
         roles[_validation_subjects(labels, roles == "train", validation_fraction, (seed, fold))] = "validation"
         yield roles[subject_of_sample]
 
 
-def _held_out(labels: npt.NDArray[np.str_], folds: int | str, seed: int) -> Iterator[npt.NDArray[np.int64]]:
+def _held_out(
+    labels: npt.NDArray[np.str_], folds: int | str, seed: int, positive: str | None
+) -> Iterator[npt.NDArray[np.int64]]:
     from sklearn.model_selection import StratifiedKFold
 
     if folds == LEAVE_ONE_SUBJECT_OUT:
         yield from np.arange(len(labels))[:, None]
+    elif folds == LEAVE_ONE_PATIENT_OUT:
+        yield from _each_patient_with_others(labels, seed, positive)
     else:
         # Over subjects, not over samples: then no fold lacks a class, however unevenly the samples are spread.
         for _, test in StratifiedKFold(folds, shuffle=True, random_state=seed).split(labels, labels):
             yield test
+
+
+def _each_patient_with_others(
+    labels: npt.NDArray[np.str_], seed: int, positive: str | None
+) -> Iterator[npt.NDArray[np.int64]]:
+    patients, others = np.flatnonzero(labels == positive), np.flatnonzero(labels != positive)
+    if not len(patients):
+        raise ValueError(f"leaving one patient out needs the patients' label; {positive!r} is none of the samples")
+    if len(others) < len(patients):
+        log.info(
+            "%d subjects without %s are fewer than %d patients: the last %d folds test a patient alone, and nothing in "
+            "them can lower a precision",
+            len(others),
+            positive,
+            len(patients),
+            len(patients) - len(others),
+        )
+    dealt = np.random.default_rng(seed).permutation(others)
+    for place, patient in enumerate(patients):
+        yield np.append(dealt[place :: len(patients)], patient)
 
 
 def _validation_subjects(

@@ -1,0 +1,315 @@
+"""Image networks trained by others on ImageNet, cut in two: a part that stays as it is, and a part that is trained.
+
+The part that stays is computed once and cached (:mod:`faceneuro.training.activations`); the other one is the first part
+of a network of :mod:`faceneuro.models.palsy`.
+
+References
+----------
+Tolstikhin et al., "MLP-Mixer: An all-MLP Architecture for Vision", NeurIPS 2021. He et al., "Deep Residual Learning for
+Image Recognition", CVPR 2016. Hatamizadeh et al., "FasterViT: Fast Vision Transformers with Hierarchical Attention",
+ICLR 2024.
+"""
+
+import argparse
+import warnings
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from faceneuro.assets import sha256_of
+from faceneuro.errors import InputError
+from faceneuro.models import FAMILIES, missing_package
+
+KEY = "studies.palsy.backbones"
+"""Where the settings of the families stand in the configuration."""
+
+ARCHITECTURES = {
+    "mixer": {"small": "mixer_s32_224", "paper": "mixer_b16_224"},
+    "resnet": {"small": "resnet18", "paper": "resnet50"},
+    "fastervit": {"small": "faster_vit_0_224", "paper": "faster_vit_0_224"},
+}
+"""By family and size; the names are timm's."""
+
+FEATURES = {"mixer_s32_224": 512, "mixer_b16_224": 768, "resnet18": 512, "resnet50": 2048, "faster_vit_0_224": 512}
+"""Pooled features of each."""
+
+CHECKPOINTS = {"mixer_b16_224": "miil_in21k_ft_in1k", "resnet18": "tv_in1k", "resnet50": "tv2_in1k"}
+"""Which of the published weights, where the settings do not say. The Mixer's are those of the palsy paper's public
+code, the others torchvision's defaults. Nobody has published any for ``mixer_s32_224``."""
+
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+"""Mean and deviation of ImageNet's colours, which the palsy paper's public code uses for every network."""
+
+UNFREEZE = ("head", "last_block", "all")
+
+CONNECT_S = 5
+"""Seconds to wait for the hub before saying that it cannot be reached."""
+
+Settings = Mapping[str, Any]
+"""One family's block: ``size``, ``checkpoint``, ``weights``, ``seed``, ``normalisation`` and ``unfreeze``."""
+
+
+class Frozen(nn.Module):
+    """The part that is not trained: images to activations. It stays in evaluation mode whatever surrounds it.
+
+    Parameters
+    ----------
+    body
+        From normalised images, shape (batch, 3, height, width), to activations, shape (batch, ...).
+    mean, deviation
+        Of the colours, one number per channel, as the weights expect them.
+    """
+
+    def __init__(self, body: nn.Module, mean: Sequence[float], deviation: Sequence[float]):
+        super().__init__()
+        self.body = body.requires_grad_(False)
+        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1))
+        self.register_buffer("deviation", torch.tensor(deviation).view(3, 1, 1))
+        self.train()
+
+    def train(self, mode: bool = True) -> "Frozen":
+        """Batch normalisation must go on using the statistics that came with the weights."""
+        return super().train(False)
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Tensor:
+        """Activations of images with values in 0..1."""
+        return self.body((images - self.mean) / self.deviation)
+
+
+def build(family: str, settings: Settings, key: str = KEY) -> nn.Module:
+    """A backbone without its classifier: normalised images to pooled features, shape (batch, ``num_features``).
+
+    Parameters
+    ----------
+    family
+        ``mixer``, ``resnet`` or ``fastervit``.
+    settings
+        Its block of the configuration. ``weights`` is ``auto`` (published ones, from the caches of the Hugging Face hub
+        or of torch, else downloaded), ``none`` (a random start that follows from ``seed`` alone) or the path of a
+        file, .safetensors or a state that torch has saved, with or without a classifier.
+    key
+        Where the families stand in the configuration, for messages.
+
+    Raises
+    ------
+    InputError
+        If the weights, or the package of the family, are not there or do not fit.
+    """
+    if family not in FAMILIES:
+        raise ValueError(f"{family!r} is none of {', '.join(FAMILIES)}")
+    if sentence := missing_package(family):
+        raise InputError(f"config key {key}.{family}: {sentence}")
+    # Before the network is made, which takes seconds.
+    file = weights_file(family, settings, key)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings["seed"])
+        backbone = _untrained(family, settings, key)
+    if file is not None:
+        _load(backbone, file, f"{key}.{family}.weights", _name(family, settings))
+    return backbone
+
+
+def split(
+    backbone: nn.Module, family: str, unfreeze: str, normalisation: str = "checkpoint"
+) -> tuple[Frozen, nn.Sequential]:
+    """Cut a backbone into a part that stays as it is and a part that is trained.
+
+    Parameters
+    ----------
+    backbone
+        From :func:`build`; its modules are used, not copied.
+    family
+        Of the backbone.
+    unfreeze
+        What is trained: ``head`` nothing of the backbone, ``last_block`` its last block (the Mixer's last block and
+        norm, ResNet's layer4, FasterViT's last level and norm), ``all`` everything.
+    normalisation
+        Of the images: ``checkpoint`` as the weights were trained, ``imagenet`` as the palsy paper's public code did.
+
+    Returns
+    -------
+    Images with values in 0..1 to an activation, and the activation to pooled features, shape (batch, features). One
+    after the other they are the normalisation and the backbone.
+    """
+    if unfreeze not in UNFREEZE:
+        raise ValueError(f"{unfreeze!r} is none of {', '.join(UNFREEZE)}")
+    stages, tails = _stages(backbone, family)
+    layers = list((stages | tails).items())
+    cut = {"head": len(layers), "last_block": len(stages), "all": 0}[unfreeze]
+    config = backbone.pretrained_cfg
+    mean, deviation = (config["mean"], config["std"]) if normalisation == "checkpoint" else IMAGENET
+    frozen = Frozen(nn.Sequential(OrderedDict(layers[:cut])), mean, deviation)
+    return frozen, nn.Sequential(OrderedDict(layers[cut:])).requires_grad_()
+
+
+def load(family: str, settings: Settings, key: str = KEY) -> tuple[Frozen, nn.Sequential, int]:
+    """:func:`build` and :func:`split` as the settings say, and the number of features."""
+    backbone = build(family, settings, key)
+    return *split(backbone, family, settings["unfreeze"], settings["normalisation"]), backbone.num_features
+
+
+def trained_part(family: str, settings: Settings, key: str = KEY) -> tuple[nn.Sequential, int]:
+    """The second part of :func:`load` and the number of features; for a head alone no backbone is made."""
+    if settings["unfreeze"] == "head":
+        return nn.Sequential(), FEATURES[ARCHITECTURES[family][settings["size"]]]
+    _, tail, features = load(family, settings, key)
+    return tail, features
+
+
+def origin(family: str, settings: Settings, key: str = KEY) -> str:
+    """Where the weights come from, in a few words for the note of a table."""
+    if settings["weights"] == "none":
+        return "untrained"
+    if settings["weights"] == "auto":
+        return ("NVIDIA/" if family == "fastervit" else "timm/") + _name(family, settings)
+    file = weights_file(family, settings, key)
+    return f"{file.name}, sha256 {sha256_of(file)[:12]}"
+
+
+def weights_file(family: str, settings: Settings, key: str = KEY) -> Path | None:
+    """The file with a backbone's weights, fetched where that is needed; none for a random start.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, and it cannot be fetched.
+    """
+    weights, name = settings["weights"], _name(family, settings)
+    if weights == "none":
+        return None
+    if weights != "auto":
+        if not Path(weights).is_file():
+            raise InputError(f"config key {key}.{family}.weights: there is no file {weights}")
+        return Path(weights)
+    repository, file, url = _published(family, name, key)
+    torch_copy = Path(torch.hub.get_dir(), "checkpoints", url.rpartition("/")[2])
+    return torch_copy if torch_copy.is_file() else _from_hub(repository, file, f"{key}.{family}.weights")
+
+
+def _name(family: str, settings: Settings) -> str:
+    """As timm writes it: architecture, dot, checkpoint."""
+    architecture = ARCHITECTURES[family][settings["size"]]
+    checkpoint = settings["checkpoint"] or CHECKPOINTS.get(architecture)
+    return f"{architecture}.{checkpoint}" if checkpoint else architecture
+
+
+def _published(family: str, name: str, key: str) -> tuple[str, str, str]:
+    """Repository on the hub, file there, and the address that gives the file its name in torch's own cache."""
+    if family == "fastervit":
+        file = "fastervit_0_224_1k.pth.tar"
+        return "ahatamiz/FasterViT", file, file
+    from timm.models import get_pretrained_cfg
+
+    try:
+        config = get_pretrained_cfg(name)
+    except RuntimeError:
+        config = None
+    if config is None or not config.hf_hub_id:
+        raise InputError(
+            f"config key {key}.{family}.weights: there are no published weights of {name}; set it to none or to the "
+            "path of a file, or choose another size or checkpoint"
+        )
+    return config.hf_hub_id, "model.safetensors", config.url or ""
+
+
+def _from_hub(repository: str, file: str, key: str) -> Path:
+    # The hub's client would try five times, for half a minute, where there is no network: ask once before.
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        return Path(hf_hub_download(repository, file, local_files_only=True))
+    except LocalEntryNotFoundError:
+        pass
+    try:
+        get_hf_file_metadata(hf_hub_url(repository, file), timeout=CONNECT_S)
+        return Path(hf_hub_download(repository, file))
+    except Exception as error:
+        raise InputError(
+            f"config key {key}: it is auto, but {file} of https://huggingface.co/{repository} is neither in the cache "
+            f"nor to be had from here ({type(error).__name__}); fetch it on a machine with a network and give its "
+            "path, or set the key to none"
+        ) from error
+
+
+def _untrained(family: str, settings: Settings, key: str) -> nn.Module:
+    if family == "fastervit":
+        with warnings.catch_warnings():
+            # It imports from places that timm has moved.
+            warnings.simplefilter("ignore", FutureWarning)
+            from fastervit.models import faster_vit_0_224
+        backbone = faster_vit_0_224(num_classes=0)
+        backbone.num_features = backbone.norm.num_features
+        return backbone
+    import timm
+
+    try:
+        return timm.create_model(_name(family, settings), num_classes=0)
+    except RuntimeError as error:
+        raise InputError(
+            f"config key {key}.{family}.checkpoint: timm knows no {_name(family, settings)}; null takes the usual one"
+        ) from error
+
+
+def _stages(backbone: nn.Module, family: str) -> tuple[dict[str, nn.Module], dict[str, nn.Module]]:
+    """Modules in the order in which an image passes them, and those of them from the last block on."""
+    if family == "mixer":
+        return (
+            {"stem": backbone.stem, "blocks": backbone.blocks[:-1]},
+            {"block": backbone.blocks[-1], "norm": backbone.norm, "pool": _MeanOverPatches()},
+        )
+    if family == "resnet":
+        names = ("conv1", "bn1", "act1", "maxpool", "layer1", "layer2", "layer3")
+        return (
+            {name: getattr(backbone, name) for name in names},
+            {"layer4": backbone.layer4, "pool": backbone.global_pool},
+        )
+    return (
+        {"patch_embed": backbone.patch_embed, "levels": nn.Sequential(*backbone.levels[:-1])},
+        {"level": backbone.levels[-1], "norm": backbone.norm, "pool": backbone.avgpool, "flatten": nn.Flatten()},
+    )
+
+
+class _MeanOverPatches(nn.Module):
+    def forward(self, patches: Tensor) -> Tensor:
+        return patches.mean(1)
+
+
+def _load(backbone: nn.Module, file: Path, key: str, name: str) -> None:
+    """Put the weights of a file into a backbone; the file's classifier, if any, stays out."""
+    found, wanted = _read(file, key), backbone.state_dict()
+    found = {entry: value for entry, value in found.items() if not entry.startswith(("head.", "fc."))}
+    # Files from before torch counted batches lack the counts, which nothing here uses.
+    odd = [entry for entry in wanted if entry not in found and not entry.endswith("num_batches_tracked")]
+    odd += [entry for entry in found if entry not in wanted or found[entry].shape != wanted[entry].shape]
+    if odd:
+        raise InputError(
+            f"config key {key}: {file} does not hold the weights of {name} ({len(odd)} entries are missing, too many "
+            f"or of another shape, {odd[0]} for one)"
+        )
+    backbone.load_state_dict(found, strict=False)
+
+
+def _read(file: Path, key: str) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        if file.suffix == ".safetensors":
+            return load_file(file)
+        # timm's training script, which FasterViT was made with, saves its command line beside the weights.
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            saved = torch.load(file, map_location="cpu", weights_only=True)
+        saved = saved.get("state_dict", saved)
+        return {entry.removeprefix("module."): value for entry, value in saved.items()}
+    except (UnpicklingError, SafetensorError, RuntimeError, EOFError, AttributeError) as error:
+        raise InputError(
+            f"config key {key}: {file} cannot be read as weights; it must be a .safetensors file, or a state_dict "
+            "that torch.save wrote"
+        ) from error

@@ -1,0 +1,285 @@
+import subprocess
+import sys
+from types import ModuleType
+
+import huggingface_hub
+import pytest
+import timm
+import torch
+from huggingface_hub.errors import LocalEntryNotFoundError
+from safetensors.torch import save_file
+from timm.models.mlp_mixer import MlpMixer
+from timm.models.resnet import BasicBlock, ResNet
+from torch import nn
+
+from faceneuro.errors import InputError
+from faceneuro.models import backbones
+from faceneuro.models.backbones import IMAGENET, UNFREEZE, build, load, origin, split, trained_part
+
+RANDOM = {
+    "size": "small",
+    "checkpoint": None,
+    "weights": "none",
+    "seed": 1,
+    "normalisation": "checkpoint",
+    "unfreeze": "last_block",
+}
+
+
+class TinyFasterViT(nn.Module):
+    """As fastervit 1.0.0 lays its network out, with a convolution for each level."""
+
+    def __init__(self, num_classes: int):
+        super().__init__()
+        self.patch_embed = nn.Conv2d(3, 4, 4, 4)
+        self.levels = nn.ModuleList([nn.Conv2d(4, 4, 3), nn.Conv2d(4, 6, 3)])
+        self.norm, self.avgpool = nn.BatchNorm2d(6), nn.AdaptiveAvgPool2d(1)
+        self.head = nn.Linear(6, num_classes) if num_classes else nn.Identity()
+        self.pretrained_cfg = {"mean": IMAGENET[0], "std": IMAGENET[1]}
+
+    def forward(self, images):
+        features = self.patch_embed(images)
+        for level in self.levels:
+            features = level(features)
+        return self.head(torch.flatten(self.avgpool(self.norm(features)), 1))
+
+
+@pytest.fixture
+def fastervit(monkeypatch):
+    """The package that is not here, as far as it is used."""
+    package, models = ModuleType("fastervit"), ModuleType("fastervit.models")
+    package.__spec__, package.__path__ = object(), []
+    models.faster_vit_0_224 = TinyFasterViT
+    monkeypatch.setitem(sys.modules, "fastervit", package)
+    monkeypatch.setitem(sys.modules, "fastervit.models", models)
+
+
+def tiny(family: str) -> nn.Module:
+    """A few layers of the real classes, for images of 32x32 pixels."""
+    torch.manual_seed(0)
+    if family == "mixer":
+        network = MlpMixer(0, img_size=32, patch_size=8, num_blocks=3, embed_dim=16)
+    elif family == "resnet":
+        network = ResNet(BasicBlock, (1, 1, 1, 1), num_classes=0, channels=(4, 8, 8, 16))
+    else:
+        network = TinyFasterViT(0)
+    network.pretrained_cfg = {"mean": (0.4, 0.5, 0.6), "std": (0.2, 0.3, 0.4)}
+    return network
+
+
+@pytest.mark.parametrize("unfreeze", UNFREEZE)
+@pytest.mark.parametrize("family", ["mixer", "resnet", "fastervit"])
+def test_both_parts_one_after_the_other_are_the_normalised_backbone(family, unfreeze):
+    network = tiny(family).eval()
+    images = torch.rand(3, 3, 32, 32)
+    for normalisation, (mean, deviation) in {
+        "checkpoint": network.pretrained_cfg.values(),
+        "imagenet": IMAGENET,
+    }.items():
+        normalised = (images - torch.tensor(mean)[:, None, None]) / torch.tensor(deviation)[:, None, None]
+        with torch.no_grad():
+            expected = network(normalised)
+            if family == "resnet":
+                torch.testing.assert_close(network.forward_head(network.forward_features(normalised)), expected)
+            frozen, tail = split(network, family, unfreeze, normalisation)
+            torch.testing.assert_close(tail.eval()(frozen(images)), expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("family", ["mixer", "resnet", "fastervit"])
+def test_what_is_trained_is_what_was_asked_for(family):
+    network = tiny(family)
+    counts = {}
+    for unfreeze in UNFREEZE:
+        frozen, tail = split(network, family, unfreeze)
+        assert not any(parameter.requires_grad for parameter in frozen.parameters())
+        assert all(parameter.requires_grad for parameter in tail.parameters())
+        counts[unfreeze] = sum(parameter.numel() for parameter in tail.parameters())
+    total = sum(parameter.numel() for parameter in network.parameters())
+    last = {
+        "mixer": lambda: [network.blocks[-1], network.norm],
+        "resnet": lambda: [network.layer4],
+        "fastervit": lambda: [network.levels[-1], network.norm],
+    }[family]()
+    block = sum(parameter.numel() for module in last for parameter in module.parameters())
+    assert counts == {"head": 0, "last_block": block, "all": total}
+
+
+def test_the_frozen_part_keeps_its_batch_statistics_while_the_rest_trains():
+    frozen, tail = split(tiny("resnet"), "resnet", "last_block")
+    both = nn.Sequential(frozen, tail).train()
+    before = frozen.body.bn1.running_mean.clone()
+    both(torch.rand(4, 3, 32, 32)).sum().backward()
+    assert torch.equal(frozen.body.bn1.running_mean, before)
+    assert tail.training
+    assert not any(module.training for module in frozen.modules())
+
+
+def test_a_random_start_follows_from_its_seed_and_disturbs_no_other():
+    torch.manual_seed(5)
+    expected = torch.rand(2)
+    torch.manual_seed(5)
+    first = build("resnet", RANDOM)
+    torch.testing.assert_close(torch.rand(2), expected)
+    same, other = build("resnet", RANDOM), build("resnet", RANDOM | {"seed": 2})
+    assert torch.equal(first.conv1.weight, same.conv1.weight)
+    assert not torch.equal(first.conv1.weight, other.conv1.weight)
+    assert origin("resnet", RANDOM) == "untrained"
+
+
+def test_weights_are_read_from_either_kind_of_file_whatever_classifier_they_have(tmp_path):
+    torch.manual_seed(9)
+    state = timm.create_model("resnet18", num_classes=7).state_dict()
+    save_file(state, tmp_path / "own.safetensors")
+    # As torchvision's older files, without counts of batches, and as a network trained on several devices.
+    old = {f"module.{name}": value for name, value in state.items() if "num_batches" not in name}
+    torch.save({"state_dict": old, "epoch": 3}, tmp_path / "own.pth")
+    images = torch.rand(1, 3, 64, 64)
+    for name in ("own.safetensors", "own.pth"):
+        settings = RANDOM | {"weights": str(tmp_path / name)}
+        network = build("resnet", settings).eval()
+        assert torch.equal(network.layer4[1].conv2.weight, state["layer4.1.conv2.weight"])
+        assert network(images).shape == (1, 512)
+        assert origin("resnet", settings).startswith(f"{name}, sha256 ")
+    assert len(origin("resnet", settings).split()[-1]) == 12
+
+
+def test_weights_of_another_network_are_refused_by_name(tmp_path):
+    save_file(timm.create_model("resnet18").state_dict(), tmp_path / "own.safetensors")
+    with pytest.raises(
+        InputError, match=r"studies\.palsy\.backbones\.mixer\.weights: .*own\.safetensors does not hold .* mixer_s32"
+    ):
+        build("mixer", RANDOM | {"weights": str(tmp_path / "own.safetensors")})
+
+
+@pytest.mark.parametrize("name", ["broken.safetensors", "broken.pth"])
+def test_a_file_that_holds_no_weights_is_refused(tmp_path, name):
+    (tmp_path / name).write_bytes(b"not weights at all")
+    with pytest.raises(InputError, match=r"resnet\.weights: .*broken\.\w+ cannot be read as weights"):
+        build("resnet", RANDOM | {"weights": str(tmp_path / name)})
+
+
+def test_a_file_that_would_run_code_is_not_run(tmp_path):
+    torch.save({"state_dict": subprocess.Popen}, tmp_path / "evil.pth")
+    with pytest.raises(InputError, match="cannot be read as weights"):
+        build("resnet", RANDOM | {"weights": str(tmp_path / "evil.pth")})
+
+
+def test_a_missing_file_is_named():
+    with pytest.raises(InputError, match=r"resnet\.weights: there is no file nowhere\.pth"):
+        build("resnet", RANDOM | {"weights": "nowhere.pth"})
+
+
+@pytest.mark.parametrize(
+    ("family", "named"),
+    [("mixer", "timm/mixer_b16_224.miil_in21k_ft_in1k"), ("resnet", "timm/resnet50.tv2_in1k")],
+)
+def test_without_a_network_the_missing_weights_are_named_with_the_remedies(family, named, monkeypatch, tmp_path):
+    def offline(*args, **kwargs):
+        raise LocalEntryNotFoundError("offline")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", offline)
+    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", offline)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    settings = RANDOM | {"size": "paper", "weights": "auto"}
+    with pytest.raises(
+        InputError,
+        match=rf"studies\.palsy\.backbones\.{family}\.weights: it is auto, but model\.safetensors of .*{named}"
+        r".*give its path, or set the key to none",
+    ):
+        build(family, settings)
+    assert origin(family, settings) == named
+
+
+def test_weights_in_the_cache_of_torch_are_used(monkeypatch, tmp_path):
+    state = timm.create_model("resnet18").state_dict()
+    file = tmp_path / "checkpoints" / "resnet18-f37072fd.pth"
+    file.parent.mkdir()
+    torch.save(state, file)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    network = build("resnet", RANDOM | {"weights": "auto"})
+    assert torch.equal(network.conv1.weight, state["conv1.weight"])
+
+
+def test_a_network_that_nobody_trained_has_no_weights_to_fetch():
+    with pytest.raises(InputError, match=r"mixer\.weights: there are no published weights of mixer_s32_224"):
+        build("mixer", RANDOM | {"weights": "auto"})
+
+
+def test_an_unknown_checkpoint_is_refused():
+    with pytest.raises(InputError, match=r"mixer\.weights: there are no published weights of mixer_b16_224\.nonsense"):
+        build("mixer", RANDOM | {"size": "paper", "checkpoint": "nonsense", "weights": "auto"})
+    with pytest.raises(InputError, match=r"mixer\.checkpoint: timm knows no mixer_b16_224\.nonsense"):
+        build("mixer", RANDOM | {"size": "paper", "checkpoint": "nonsense"})
+
+
+def test_a_missing_package_is_named_with_its_licence(monkeypatch):
+    # Whether it is installed here or not.
+    monkeypatch.setattr("faceneuro.models.find_spec", lambda name: None)
+    with pytest.raises(
+        InputError,
+        match=r"studies\.palsy\.backbones\.fastervit: .*NVIDIA Source Code License-NC.*pip install fastervit==1\.0\.0",
+    ):
+        build("fastervit", RANDOM)
+
+
+def test_the_package_is_used_where_it_is_installed(fastervit):
+    frozen, tail, features = load("fastervit", RANDOM | {"unfreeze": "all"})
+    assert features == 6
+    assert tail(frozen(torch.rand(2, 3, 32, 32))).shape == (2, 6)
+
+
+def mixer_parameters(units: int, patch: int, patches: int, blocks: int) -> int:
+    stem = 3 * patch**2 * units + units
+    between_patches = patches * (units // 2) + units // 2 + (units // 2) * patches + patches
+    between_channels = units * 4 * units + 4 * units + 4 * units * units + units
+    return stem + blocks * (between_patches + between_channels + 2 * 2 * units) + 2 * units
+
+
+def resnet50_parameters() -> int:
+    total, inputs = 3 * 64 * 49 + 2 * 64, 64
+    for units, blocks in zip((64, 128, 256, 512), (3, 4, 6, 3), strict=True):
+        for block in range(blocks):
+            total += inputs * units + 9 * units**2 + units * 4 * units + 2 * (units + units + 4 * units)
+            if block == 0:
+                total += inputs * 4 * units + 2 * 4 * units
+            inputs = 4 * units
+    return total
+
+
+@pytest.mark.parametrize(
+    ("family", "parameters", "features", "activation"),
+    [
+        ("mixer", mixer_parameters(768, 16, 196, 12), 768, (196, 768)),
+        ("resnet", resnet50_parameters(), 2048, (1024, 14, 14)),
+    ],
+)
+def test_the_networks_of_the_paper_have_their_real_size(family, parameters, features, activation):
+    frozen, tail, found = load(family, RANDOM | {"size": "paper"})
+    assert sum(p.numel() for part in (frozen, tail) for p in part.parameters()) == parameters
+    assert found == features
+    kept = frozen(torch.rand(1, 3, 224, 224))
+    assert kept.shape == (1, *activation)
+    with torch.no_grad():
+        assert tail.eval()(kept).shape == (1, features)
+
+
+@pytest.mark.parametrize(("checkpoint", "mean"), [(None, 0.0), ("goog_in21k_ft_in1k", 0.5)])
+def test_images_are_normalised_as_the_checkpoint_was(checkpoint, mean):
+    frozen, _, _ = load("mixer", RANDOM | {"size": "paper", "checkpoint": checkpoint})
+    assert frozen.mean.flatten().tolist() == [mean] * 3
+    frozen, _, _ = load("mixer", RANDOM | {"size": "paper", "checkpoint": checkpoint, "normalisation": "imagenet"})
+    assert frozen.mean.flatten().tolist() == pytest.approx(IMAGENET[0])
+
+
+@pytest.mark.parametrize("size", ["small", "paper"])
+@pytest.mark.parametrize("family", ["mixer", "resnet"])
+def test_a_head_alone_needs_no_backbone_to_know_its_inputs(family, size, monkeypatch):
+    _, _, features = load(family, RANDOM | {"size": size})
+    monkeypatch.setattr(backbones, "build", None)
+    tail, found = trained_part(family, RANDOM | {"size": size, "unfreeze": "head", "weights": "gone.pth"})
+    assert found == features
+    assert list(tail.parameters()) == []
+
+
+def test_sizes_and_families_agree():
+    assert set(backbones.ARCHITECTURES) == set(backbones.FAMILIES)
