@@ -81,6 +81,7 @@ def test_a_key_that_is_missing_is_named(key):
 
 
 def clips(**subjects_by_group: int) -> dict:
+    subjects_by_group = {"palsy": 5} | subjects_by_group
     rows = [
         {"subject": f"{group}{number}", "group": group, "task": "open", "problem": None}
         for group, count in subjects_by_group.items()
@@ -99,5 +100,5 @@ def test_fewer_subjects_than_folds_are_told_before_any_work():
 
 
 def test_one_class_only_is_told_before_any_work():
-    with pytest.raises(InputError, match=r"groups\.positive.*no usable clip of group 'als'.*known are healthy"):
+    with pytest.raises(InputError, match=r"groups\.positive.*no usable clip of group 'als'.*did you mean 'palsy'"):
         check_subjects(DEFAULT, clips(healthy=9))

@@ -114,10 +114,27 @@ def test_measurements_follow_the_face(validation, cohort, measure, least_r):
 
 def test_its_accuracy_enters_the_living_meta_analysis_and_says_that_it_is_virtual(default):
     rows = pd.read_csv(default / "results/tables/meta_analysis_living_rows.csv")
-    assert len(rows) == 26
-    own = rows.iloc[-1]
+    assert len(rows) == 27
+    own = rows[rows["study"].str.contains("als, dual_branch")].iloc[0]
     assert own["origin"] == "virtual cohort virtual_als"
+    assert rows.iloc[-1]["origin"] == "virtual cohort virtual_palsy"
     accuracy = headline(default, "accuracy", "grouped", "subject").loc["dual_branch"]
     found = own[["accuracy", "ci_low", "ci_high"]].to_numpy(float)
     np.testing.assert_allclose(found, 100 * accuracy[["reproduced", "ci_low", "ci_high"]].to_numpy(float))
     assert "no patients" in (default / "results/tables/meta_analysis_living.md").read_text().split("##")[0]
+
+
+def test_the_palsy_study_says_that_it_is_virtual_and_untrained_and_its_controls_are_quiet(default):
+    lead = (default / "results/tables/palsy.md").read_text().split("## ")[0]
+    assert "virtual cohort" in lead
+    assert "untrained" in lead
+    controls = pd.read_csv(default / "results/tables/palsy.csv").query("kind == 'claim'")
+    controls = controls[controls["claim"].str.startswith("Control")]
+    assert sorted(controls["verdict"]) == ["not run", "ok"]
+
+
+def test_asymmetry_measures_rise_with_the_true_grade(default):
+    text = (default / "results/tables/palsy_measures.md").read_text()
+    for measure in ("brow_angle_middle", "midline_angle"):
+        lines = [line for line in text.splitlines() if measure in line.replace(" ", "_")]
+        assert any("rises with the grade" in line for line in lines), measure

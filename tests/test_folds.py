@@ -1,3 +1,5 @@
+import logging
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,6 +12,7 @@ from faceneuro.training.folds import SUBJECT, permute_labels, roles_of, split
 
 PUBLISHED = {"test_fraction": 0.2, "validation_fraction": 0.1, "seed": 1}
 GROUPED = {"folds": 3, "validation_fraction": 0.2, "seed": 1}
+PATIENTS = GROUPED | {"folds": "leave_one_patient_out", "positive": "ALS"}
 
 
 def cohort(healthy: list[int], als: list[int]) -> pd.DataFrame:
@@ -72,7 +75,87 @@ def test_grouped_never_divides_a_subject_and_tests_each_sample_once(healthy, als
         assert (classes.xs("test", level="role") == 2).all()
 
 
-@given(st.randoms(use_true_random=False), st.sampled_from([("published", PUBLISHED), ("grouped", GROUPED)]))
+def who_is_tested(table: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFrame:
+    """fold, subject and label of whoever is tested."""
+    test = table[table["role"] == "test"].merge(samples)
+    return test[["fold", "subject", "label"]].drop_duplicates(ignore_index=True)
+
+
+@given(
+    st.lists(st.integers(1, 4), min_size=2, max_size=12),
+    st.lists(st.integers(1, 4), min_size=2, max_size=8),
+    st.integers(0, 20),
+)
+@settings(max_examples=40)
+def test_leaving_one_patient_out_tests_everybody_once_and_each_patient_alone_among_patients(healthy, als, seed):
+    samples = cohort(healthy, als)
+    table = split(samples, "palsy", "grouped", **PATIENTS | {"seed": seed})
+    assert (table.groupby(["fold", *SUBJECT])["role"].nunique() == 1).all()
+    assert len(table) == len(als) * len(samples)
+    test = who_is_tested(table, samples)
+    assert sorted(test["subject"]) == sorted(samples["subject"].unique())
+    patients = test[test["label"] == "ALS"].sort_values("fold")
+    assert list(patients["subject"]) == sorted(patients["subject"])
+    assert list(patients["fold"]) == list(range(len(als)))
+    shares = test[test["label"] == "Healthy"]["fold"].value_counts().reindex(range(len(als)), fill_value=0)
+    assert shares.max() - shares.min() <= 1
+    training = table[table["role"] == "train"].merge(samples)
+    assert (training.groupby("fold")["label"].nunique() == 2).all()
+    assert training["fold"].nunique() == len(als)
+
+
+def test_the_seed_deals_the_others_and_leaves_the_patients_where_they_are():
+    samples = cohort([2] * 9, [2] * 3)
+    dealt = [
+        who_is_tested(split(samples, "palsy", "grouped", **PATIENTS | {"seed": seed}), samples) for seed in (1, 1, 2)
+    ]
+    pd.testing.assert_frame_equal(dealt[0], dealt[1])
+    assert not dealt[0].equals(dealt[2])
+    patients = [test[test["label"] == "ALS"].reset_index(drop=True) for test in dealt]
+    pd.testing.assert_frame_equal(patients[0], patients[2])
+
+
+def test_fewer_healthy_subjects_than_patients_are_spread_as_far_as_they_go_and_that_is_said_once(caplog):
+    samples = cohort([3] * 2, [3] * 5)
+    with caplog.at_level(logging.INFO, logger="faceneuro"):
+        table = split(samples, "palsy", "grouped", **PATIENTS)
+    (message,) = caplog.messages
+    assert message.startswith("2 subjects without ALS are fewer than 5 patients: the last 3 folds test a patient alone")
+    assert list(who_is_tested(table, samples).groupby("fold").size()) == [2, 2, 1, 1, 1]
+
+
+def test_enough_healthy_subjects_need_no_word(caplog):
+    with caplog.at_level(logging.INFO, logger="faceneuro"):
+        split(cohort([3] * 5, [3] * 5), "palsy", "grouped", **PATIENTS)
+    assert not caplog.messages
+
+
+def test_folds_planned_for_a_patient_without_samples_test_nobody():
+    samples = cohort([5] * 4, [5] * 3)
+    table = split(samples, "palsy", "grouped", expected=5, **PATIENTS)
+    pd.testing.assert_frame_equal(table[table["fold"] < 3], split(samples, "palsy", "grouped", **PATIENTS))
+    assert set(table.loc[table["fold"] >= 3, "role"]) == {"train"}
+    assert table["fold"].nunique() == 5
+
+
+def test_whose_samples_are_the_patients_must_be_known():
+    for positive in ("Palsy", None):
+        with pytest.raises(ValueError, match="leaving one patient out needs the patients' label"):
+            split(cohort([5] * 4, [5] * 3), "palsy", "grouped", **PATIENTS | {"positive": positive})
+
+
+@pytest.mark.parametrize(("protocol", "options"), [("published", PUBLISHED), ("grouped", GROUPED)])
+def test_other_protocols_do_not_care_who_the_patients_are(protocol, options):
+    samples = cohort([5] * 4, [5] * 4)
+    pd.testing.assert_frame_equal(
+        split(samples, "als", protocol, positive="ALS", **options), split(samples, "als", protocol, **options)
+    )
+
+
+@given(
+    st.randoms(use_true_random=False),
+    st.sampled_from([("published", PUBLISHED), ("grouped", GROUPED), ("grouped", PATIENTS)]),
+)
 @settings(max_examples=20)
 def test_the_order_of_the_rows_does_not_matter(random, protocol):
     samples = cohort([9, 8, 7, 6], [5, 9, 7, 8])
@@ -132,9 +215,10 @@ def test_fewer_subjects_than_folds_is_named_with_its_remedy():
         split(cohort([5] * 4, [5] * 2), "als", "grouped", **GROUPED)
 
 
-def test_leaving_out_the_only_subject_of_a_class_is_refused():
+@pytest.mark.parametrize("folds", ["leave_one_subject_out", "leave_one_patient_out"])
+def test_leaving_out_the_only_subject_of_a_class_is_refused(folds):
     with pytest.raises(InputError, match="class ALS has 1 subject with usable samples; at least two are needed"):
-        split(cohort([5] * 4, [5]), "als", "grouped", **GROUPED | {"folds": "leave_one_subject_out"})
+        split(cohort([5] * 4, [5]), "als", "grouped", **PATIENTS | {"folds": folds})
 
 
 @pytest.mark.parametrize(("protocol", "options"), [("published", PUBLISHED), ("grouped", GROUPED)])

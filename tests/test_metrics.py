@@ -3,7 +3,15 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import balanced_accuracy_score, brier_score_loss, classification_report, roc_auc_score
+from sklearn.metrics import (
+    balanced_accuracy_score,
+    brier_score_loss,
+    classification_report,
+    f1_score,
+    precision_score,
+    recall_score,
+    roc_auc_score,
+)
 
 from faceneuro.evaluation.intervals import percentile_interval, subject_resamples
 from faceneuro.evaluation.metrics import LEVELS, evaluate, units
@@ -109,6 +117,31 @@ def test_intervals_equal_those_of_copied_subjects():
     for name in ("accuracy", "roc_auc", "brier", "f1/ALS", "precision/weighted", "recall/macro"):
         expected = np.quantile([copy[name] for copy in copies], [0.025, 0.975])
         assert [low[name], high[name]] == pytest.approx(list(expected)), name
+
+
+def test_means_over_folds_with_one_patient_each_are_resampled_by_fold():
+    table = predictions(5, per_class=6, folds=6, skill=0.3)
+    # The last fold tests a patient alone: what it is stays apart from what folds with both classes are.
+    table = table[~table["subject"].eq("s10")]
+    found = evaluate(table, CLASSES, 200, 9)
+    counts = subject_resamples(np.array([1, 1, 1, 1, 1, 0]), 200, 9)
+    scores = {"precision/ALS": precision_score, "recall/ALS": recall_score, "f1/ALS": f1_score}
+    for name, score in scores.items():
+        values = [
+            score(fold["label"] == "ALS", fold["probability"] > 0.5, zero_division=0)
+            for _, fold in table.groupby("fold")
+        ]
+        low, high = (values_of(found, "frame", "fold_mean", column)[name] for column in ("ci_low", "ci_high"))
+        assert values_of(found, "frame", "fold_mean")[name] == pytest.approx(np.mean(values))
+        assert [low, high] == pytest.approx(list(np.quantile(counts @ values / 6, [0.025, 0.975])))
+
+
+def test_intervals_of_precision_hold_it_where_models_only_guess():
+    for seed in range(5):
+        table = predictions(seed, per_class=10, folds=10, skill=0.0)
+        found = evaluate(table, CLASSES, 200, 0).set_index(["metric", "level", "aggregation"])
+        row = found.loc[("precision/ALS", "frame", "fold_mean")]
+        assert row["ci_low"] < row["value"] < row["ci_high"]
 
 
 @given(st.integers(2, 9), st.integers(2, 9), st.integers(0, 50))

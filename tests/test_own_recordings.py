@@ -38,13 +38,14 @@ CONFIG = {
     },
     "features": {"flow": {"grid": [24, 32]}},
     "studies": {
+        "palsy": None,
         "als": {
             "cohort": "own",
             "protocols": {"grouped": {"folds": "leave_one_subject_out"}},
             "models": ["logistic_regression"],
             "reduction": {"components": 4},
             "bootstrap": {"resamples": 100},
-        }
+        },
     },
     "meta_analysis": None,
 }

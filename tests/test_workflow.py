@@ -24,13 +24,14 @@ TINY = {
     },
     "features": {"flow": {"grid": [24, 32]}},
     "studies": {
+        "palsy": None,
         "als": {
             "protocols": {"grouped": {"folds": 2}},
             "models": ["dual_branch", "logistic_regression"],
             "reduction": {"components": 4},
             "training": {"epochs": 3, "select": "last"},
             "bootstrap": {"resamples": 100},
-        }
+        },
     },
     # Tested by itself, in test_meta_workflow.py.
     "meta_analysis": None,

@@ -9,6 +9,7 @@ import jsonschema
 from jsonschema.exceptions import ValidationError, best_match
 
 from faceneuro.errors import InputError
+from faceneuro.models import BRANCHES
 
 
 def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
@@ -123,6 +124,10 @@ def _check_study(key: str, study: Mapping[str, Any], cohorts: Mapping[str, Any])
         )
     if len(set(study["groups"].values())) < len(study["groups"]):
         raise InputError(f"config key {key}.groups: every class needs a group of its own")
+    for model in study["models"]:
+        for branch in BRANCHES.get(model, ()):
+            if branch not in study["models"]:
+                raise InputError(f"config key {key}.models: {model!r} fuses {branch!r}, which is not listed; add it")
     cohort = cohorts[study["cohort"]]
     if cohort["kind"] != "virtual":
         return

@@ -16,6 +16,7 @@ from faceneuro.cohorts.virtual.patients import enrol
 from faceneuro.config import check, check_subjects, collections, study_clips
 from faceneuro.errors import InputError
 from faceneuro.locks import claim
+from faceneuro.models import BRANCHES, IMAGES
 from faceneuro.stamp import code_stamp
 from faceneuro.training import devices
 
@@ -123,11 +124,13 @@ def cohort_of(study):
 
 
 def folds_of(study, protocol):
-    """The folds of a study; left-out subjects are counted from the clips that it would use."""
+    """The folds of a study; subjects to leave out are counted from the clips that it would use."""
     folds = lookup(f"studies/{study}/protocols/{protocol}/folds", within=config, default=1)
-    if folds == "leave_one_subject_out":
+    if isinstance(folds, str):
         clips = study_clips(config["studies"][study], SHARDS[cohort_of(study)])
-        folds = len({clip["subject"] for clip in clips})
+        patients = config["studies"][study]["groups"]["positive"]
+        held_out = clips if folds == "leave_one_subject_out" else [clip for clip in clips if clip["group"] == patients]
+        folds = len({clip["subject"] for clip in held_out})
     return range(folds)
 
 
@@ -150,6 +153,41 @@ def predictions_of(wildcards):
     return of_every_fold(wildcards.study, "predictions")
 
 
+def activations_of(wildcards):
+    """What the frozen part of an image network made of the pictures; nothing for a model that sees none."""
+    seen = [IMAGES[wildcards.model]] if wildcards.model in IMAGES else []
+    return [f"results/studies/palsy/activations/{images}_{family}.safetensors" for images, family in seen]
+
+
+def of_branches(table):
+    """A file of each branch of a fusion, of the same fold."""
+    return lambda wildcards: [
+        f"results/studies/palsy/{wildcards.protocol}/{branch}/fold{wildcards.fold}/{table}"
+        for branch in BRANCHES[wildcards.model]
+    ]
+
+
+def explained_folds():
+    """The judged explanations of every protocol, explained model and fold; nothing where no truth is known."""
+    settings = config["studies"]["palsy"]
+    return [
+        f"results/studies/palsy/{protocol}/{model}/fold{fold}/explanations.parquet"
+        for protocol in settings["protocols"]
+        for model in settings["explanations"]["models"]
+        if model in settings["models"] and cohort_of("palsy") in VIRTUAL_COHORTS
+        for fold in folds_of("palsy", protocol)
+    ]
+
+
+def crops_to_explain(wildcards):
+    """The pictures that an image network is explained on; nothing for a model that sees none."""
+    return tables_of("palsy", "crops") if wildcards.model in IMAGES else []
+
+
+def folds_stamp(wildcards):
+    return code_stamp("training.folds", "tables", f"studies.{wildcards.study}")
+
+
 def evaluation_stamp(wildcards):
     return code_stamp("evaluation.metrics", f"studies.{wildcards.study}")
 
@@ -164,14 +202,21 @@ def cohort_description(study):
 
 
 def study_figures(study):
-    figures = {"als": ["learning_curves", "confusion", "roc"]}
+    figures = {"als": ["learning_curves", "confusion", "roc"], "palsy": ["confusion", "roc"]}
     return [f"results/figures/{study}_{figure}.png" for figure in figures[study]]
+
+
+def study_tables(study):
+    """The tables of a study; the first is the paper's."""
+    more = {"palsy": ["palsy_measures", *(["palsy_explanations"] if study == "palsy" and explained_folds() else [])]}
+    return [study, *more.get(study, [])]
 
 
 def table_names():
     """The tables that the configuration asks for."""
+    studies = [name for study in STUDIES for name in study_tables(study)]
     validation = ["measurement_validation"] if VIRTUAL_COHORTS else []
-    return [*STUDIES, *validation, "quality", *meta_tables(COLLECTIONS)]
+    return [*studies, *validation, "quality", *meta_tables(COLLECTIONS)]
 
 
 def figure_files():

@@ -41,6 +41,27 @@ rule detect_landmarks:
         "../scripts/detect_landmarks.py"
 
 
+rule crop_faces:
+    """The face in some frames of every clip, by its landmarks, and what surrounds it."""
+    input:
+        frames="results/cohorts/{cohort}/frames/{shard}.parquet",
+        landmarks="results/cohorts/{cohort}/landmarks/{shard}.parquet",
+    output:
+        crops=frames_table("results/cohorts/{cohort}/crops/{shard}.parquet"),
+    log:
+        "logs/crop_faces/{cohort}/{shard}.log",
+    benchmark:
+        "benchmarks/crop_faces/{cohort}/{shard}.tsv"
+    priority: 2
+    conda:
+        "../../envs/vision.yaml"
+    params:
+        at_most=lookup("features/crops/at_most", within=config),
+        code=code_stamp("features.crops", "tables"),
+    script:
+        "../scripts/crop_faces.py"
+
+
 rule compute_flow:
     """Farneback flow magnitude between successive frames."""
     input:

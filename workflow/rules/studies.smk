@@ -13,7 +13,7 @@ rule split_folds:
     params:
         settings=lookup("studies/{study}/protocols/{protocol}", within=config),
         expected=fold_count,
-        code=code_stamp("training.folds", "tables"),
+        code=folds_stamp,
     script:
         "../scripts/split_folds.py"
 

@@ -10,6 +10,10 @@ Aggregation: ``pooled`` puts the tested units of all folds together. ``fold_mean
 folds in which it is defined: precision, recall and F1 of a class need a tested unit of that class, and whatever looks
 at both classes needs both. Where no fold qualifies (ROC AUC when each fold tests one subject) the value is null.
 Precision without any prediction of the class counts as 0, as scikit-learn has it.
+
+Where no fold tests two subjects of the positive class, as in leaving one patient out, resamples for ``fold_mean`` draw
+folds with all their subjects. Drawn one by one, subjects would leave many folds without a negative one to be taken for
+positive, and so with a precision of 1 that no model earned, or without their patient.
 """
 
 from collections.abc import Iterator, Sequence
@@ -68,6 +72,52 @@ def units(predictions: pd.DataFrame, level: str) -> pd.DataFrame:
 
 
 def _of_level(tested: pd.DataFrame, classes: Sequence[str], resamples: int, seed: int) -> Iterator[dict]:
+    found = bootstrap(tested, classes, resamples, seed)
+    sizes = {"n": len(tested), "n_subjects": found.n_subjects}
+    for aggregation, metrics in found.metrics.items():
+        for name, values in metrics.items():
+            low, high = percentile_interval(values[1:]) if found.enough else (np.nan, np.nan)
+            interval = {"value": values[0], "ci_low": low, "ci_high": high}
+            yield {"metric": name, "aggregation": aggregation} | interval | sizes
+    for name in classes:
+        count = float((tested["label"] == name).sum())
+        yield {"metric": f"support/{name}", "aggregation": "pooled", "value": count} | sizes
+    yield {"metric": "support", "aggregation": "pooled", "value": float(len(tested))} | sizes
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """Metrics of some tested units and of resamples of their subjects.
+
+    Attributes
+    ----------
+    metrics
+        For ``pooled`` and ``fold_mean``, values by name, shape (1 + resamples,) each; the first is that of the units as
+        they are. NaN where undefined.
+    n_subjects
+        How many subjects there are.
+    enough
+        Whether each class has the two subjects that an interval needs at least.
+    """
+
+    metrics: dict[str, dict[str, Doubles]]
+    n_subjects: int
+    enough: bool
+
+
+def bootstrap(tested: pd.DataFrame, classes: Sequence[str], resamples: int, seed: int) -> Bootstrap:
+    """Metrics of tested units, and of as many resamples of their subjects.
+
+    The resamples follow from the seed and the subjects' names and classes: models that were tested on the same subjects
+    have the same ones.
+
+    Parameters
+    ----------
+    tested
+        From :func:`units`.
+    classes, resamples, seed
+        As for :func:`evaluate`.
+    """
     owner = pd.MultiIndex.from_frame(tested[LEVELS["subject"]])
     subjects = owner.unique().sort_values()
     subject = subjects.get_indexer(owner)
@@ -79,23 +129,34 @@ def _of_level(tested: pd.DataFrame, classes: Sequence[str], resamples: int, seed
     stratum = np.zeros(len(subjects), bool)
     stratum[subject] = positive
     counts = subject_resamples(stratum, resamples, seed)
-    enough = min(stratum.sum(), (~stratum).sum()) >= 2
     weights = np.vstack([np.ones(len(subjects)), counts])
     pooled = _metrics(_Sums.of(subject, positive, probability, len(subjects)), weights, classes)
+    folds = list(tested.groupby("fold").indices.values())
+    alone = _one_patient_each(folds, subject, stratum)
+    # Folds that are drawn whole need only be looked at as they are.
+    weights_inside = weights[:1] if alone else weights
     per_fold = [
-        _metrics(_Sums.of(subject[rows], positive[rows], probability[rows], len(subjects)), weights, classes)
-        for rows in tested.groupby("fold").indices.values()
+        _metrics(_Sums.of(subject[rows], positive[rows], probability[rows], len(subjects)), weights_inside, classes)
+        for rows in folds
     ]
-    folds = {name: _mean_of_defined(np.stack([fold[name] for fold in per_fold])) for name in pooled}
-    sizes = {"n": len(tested), "n_subjects": len(subjects)}
-    for aggregation, metrics in (("pooled", pooled), ("fold_mean", folds)):
-        for name, values in metrics.items():
-            low, high = percentile_interval(values[1:]) if enough else (np.nan, np.nan)
-            interval = {"value": values[0], "ci_low": low, "ci_high": high}
-            yield {"metric": name, "aggregation": aggregation} | interval | sizes
-    for name, count in zip(classes, ((~positive).sum(), positive.sum()), strict=True):
-        yield {"metric": f"support/{name}", "aggregation": "pooled", "value": float(count)} | sizes
-    yield {"metric": "support", "aggregation": "pooled", "value": float(len(tested))} | sizes
+    counted = _fold_resamples(folds, positive, resamples, seed) if alone else np.ones((len(folds), 1))
+    fold_mean = {name: _mean_of_defined(np.stack([fold[name] for fold in per_fold]), counted) for name in pooled}
+    enough = min(stratum.sum(), (~stratum).sum()) >= 2
+    return Bootstrap({"pooled": pooled, "fold_mean": fold_mean}, len(subjects), bool(enough))
+
+
+def _one_patient_each(
+    folds: Sequence[npt.NDArray[np.int64]], subject: npt.NDArray[np.int64], stratum: npt.NDArray[np.bool_]
+) -> bool:
+    return all(stratum[np.unique(subject[rows])].sum() <= 1 for rows in folds)
+
+
+def _fold_resamples(
+    folds: Sequence[npt.NDArray[np.int64]], positive: npt.NDArray[np.bool_], resamples: int, seed: int
+) -> Doubles:
+    """How often each fold counts, shape (folds, 1 + resamples); drawn among folds that test the same classes."""
+    kinds = np.array([2 * positive[rows].any() + (~positive[rows]).any() for rows in folds])
+    return np.vstack([np.ones(len(folds)), subject_resamples(kinds, resamples, seed)]).T
 
 
 @dataclass(frozen=True)
@@ -153,7 +214,7 @@ def _ratio(numerator: Doubles, denominator: Doubles, empty: float = np.nan) -> D
     return np.where(denominator > 0, numerator / np.where(denominator > 0, denominator, 1), empty)
 
 
-def _mean_of_defined(values: Doubles) -> Doubles:
-    """Mean over the first axis of what is defined; NaN where nothing is."""
+def _mean_of_defined(values: Doubles, counted: Doubles) -> Doubles:
+    """Mean over the first axis of what is defined, each counted so often; NaN where nothing is."""
     defined = ~np.isnan(values)
-    return _ratio(np.where(defined, values, 0).sum(axis=0), defined.sum(axis=0))
+    return _ratio(np.where(defined, values * counted, 0).sum(axis=0), np.where(defined, counted, 0).sum(axis=0))

@@ -16,10 +16,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from faceneuro.errors import InputError
+from faceneuro.studies.clips import CLIP, usable_clips
 from faceneuro.tables import KEYS, Row, read_clips, read_table
 from faceneuro.training.folds import SUBJECT, permute_labels
-
-CLIP = list(KEYS[:3])
 
 MESH_POINTS = 468
 """The paper's face mesh has 468 points; today's landmarker adds ten for the irises at the end."""
@@ -97,7 +96,7 @@ def samples(
     ----------
     Sections III.A (two of the three groups), III.C.1 (flow of consecutive frames), III.C.2 (468 x 2 coordinates).
     """
-    clips = _usable_clips(read_table(manifest), read_table(quality), groups, tasks)
+    clips = usable_clips(read_table(manifest), read_table(quality), groups, CLASSES, tasks, study="als")
     labels = clips.groupby(SUBJECT)["label"].first()
     if permute is not None:
         labels = permute_labels(labels, permute)
@@ -116,46 +115,6 @@ def samples(
                 f"config key studies.als.groups.{role}: no clip of {group!r} has two selected frames of which the "
                 "later shows a face; the study needs videos, or a smaller features.frames.every"
             )
-
-
-def _usable_clips(
-    manifest: pd.DataFrame, quality: pd.DataFrame, groups: Mapping[str, str], tasks: Sequence[str] | None
-) -> pd.DataFrame:
-    """Clips of the study with their class, or a sentence that says why there are none."""
-    chosen = manifest[manifest["group"].isin(groups.values())]
-    for role, group in groups.items():
-        if not (chosen["group"] == group).any():
-            known = _listed(manifest["group"])
-            raise InputError(
-                f"config key studies.als.groups.{role}: no clip belongs to {group!r}; the manifest has {known}"
-            )
-    if tasks:
-        chosen = chosen[chosen["task"].isin(tasks)]
-    usable = chosen.merge(quality.loc[quality["verdict"] != "unusable", CLIP], on=CLIP)
-    for role, group in groups.items():
-        listed, left = (chosen["group"] == group).sum(), (usable["group"] == group).sum()
-        if not listed:
-            done = _listed(manifest.loc[manifest["group"] == group, "task"])
-            raise InputError(f"config key studies.als.tasks: {group!r} did none of {_listed(tasks)}, but {done}")
-        if not left:
-            raise InputError(
-                f"config key studies.als.groups.{role}: none of the {listed} clips of {group!r} can be used; "
-                "the quality table says why, clip by clip"
-            )
-    class_of = {groups["negative"]: CLASSES[0], groups["positive"]: CLASSES[1]}
-    usable = usable.assign(label=usable["group"].map(class_of))
-    torn = usable.groupby(SUBJECT)["label"].nunique()
-    if (torn > 1).any():
-        cohort, subject = torn.index[torn > 1][0]
-        raise InputError(
-            f"the manifest of {cohort} puts subject {subject!r} into both {_listed(groups.values())}: "
-            "correct it, or give the two persons different names"
-        )
-    return usable
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(repr(name) for name in sorted(set(names) - {None, np.nan})) or "none"
 
 
 def _pairs_with_a_face(landmarks: Path, flow: Path) -> Iterator[Row]:

@@ -1,0 +1,278 @@
+rule assemble_palsy_samples:
+    """One sample per face crop: label, asymmetry measures, landmarks, blendshapes, and where its picture is."""
+    input:
+        manifest=tables_of("palsy", "manifest"),
+        quality=f"results/cohorts/{cohort_of('palsy')}/quality.parquet",
+        landmarks=tables_of("palsy", "landmarks"),
+        crops=tables_of("palsy", "crops"),
+    output:
+        samples="results/studies/palsy/samples.parquet",
+    log:
+        "logs/assemble_palsy_samples.log",
+    benchmark:
+        "benchmarks/assemble_palsy_samples.tsv"
+    conda:
+        "../../envs/training.yaml"
+    params:
+        groups=lookup("studies/palsy/groups", within=config),
+        tasks=lookup("studies/palsy/tasks", within=config),
+        form=lookup("studies/palsy/measures", within=config),
+        permute_labels=lookup("studies/palsy/permute_labels", within=config),
+        code=code_stamp("studies.palsy"),
+    script:
+        "../scripts/assemble_palsy_samples.py"
+
+
+rule cache_activations:
+    """What the frozen part of a backbone makes of every picture, once for all folds and epochs."""
+    input:
+        samples="results/studies/palsy/samples.parquet",
+        crops=tables_of("palsy", "crops"),
+    output:
+        activations="results/studies/palsy/activations/{images}_{family}.safetensors",
+    log:
+        "logs/cache_activations/{images}_{family}.log",
+    benchmark:
+        "benchmarks/cache_activations/{images}_{family}.tsv"
+    wildcard_constraints:
+        images="rgb|lines|surroundings",
+        family="mixer|resnet|fastervit",
+    conda:
+        "../../envs/training.yaml"
+    resources:
+        gpu=gpus,
+    params:
+        backbones=lookup("studies/palsy/backbones", within=config),
+        images=lookup("studies/palsy/images", within=config),
+        cache=lookup("studies/palsy/cache", within=config),
+        code=code_stamp("training.activations", "models.backbones", "training.devices", "studies.palsy"),
+    script:
+        "../scripts/cache_activations.py"
+
+
+rule train_palsy_fold:
+    """One model on one fold, its predictions for the samples held out, and how it sees every sample."""
+    input:
+        samples="results/studies/palsy/samples.parquet",
+        folds="results/studies/palsy/{protocol}/folds.parquet",
+        activations=activations_of,
+    output:
+        model="results/studies/palsy/{protocol}/{model}/fold{fold}/model.safetensors",
+        history="results/studies/palsy/{protocol}/{model}/fold{fold}/history.parquet",
+        predictions="results/studies/palsy/{protocol}/{model}/fold{fold}/predictions.parquet",
+        embedding="results/studies/palsy/{protocol}/{model}/fold{fold}/embedding.safetensors",
+    log:
+        "logs/train_palsy_fold/{protocol}/{model}/fold{fold}.log",
+    benchmark:
+        "benchmarks/train_palsy_fold/{protocol}/{model}/fold{fold}.tsv"
+    wildcard_constraints:
+        model="[a-z]+_fnn|(rgb|lines|surroundings)_[a-z]+",
+    conda:
+        "../../envs/training.yaml"
+    resources:
+        gpu=gpus,
+    params:
+        backbones=lookup("studies/palsy/backbones", within=config),
+        training=lookup("studies/palsy/training", within=config),
+        code=code_stamp("training.fit", "training.activations", "training.folds", "training.devices", "studies.palsy"),
+    script:
+        "../scripts/train_palsy_fold.py"
+
+
+rule fuse_palsy_fold:
+    """A fusion network on what the fold's own branches see, and its predictions for the samples held out."""
+    input:
+        samples="results/studies/palsy/samples.parquet",
+        folds="results/studies/palsy/{protocol}/folds.parquet",
+        embeddings=of_branches("embedding.safetensors"),
+    output:
+        model="results/studies/palsy/{protocol}/{model}/fold{fold}/model.safetensors",
+        history="results/studies/palsy/{protocol}/{model}/fold{fold}/history.parquet",
+        predictions="results/studies/palsy/{protocol}/{model}/fold{fold}/predictions.parquet",
+    log:
+        "logs/fuse_palsy_fold/{protocol}/{model}/fold{fold}.log",
+    benchmark:
+        "benchmarks/fuse_palsy_fold/{protocol}/{model}/fold{fold}.tsv"
+    wildcard_constraints:
+        model="(early|gated|attention)_[a-z]+",
+    conda:
+        "../../envs/training.yaml"
+    resources:
+        gpu=gpus,
+    params:
+        training=lookup("studies/palsy/training", within=config),
+        code=code_stamp("training.fit", "training.folds", "training.devices", "studies.palsy"),
+    script:
+        "../scripts/fuse_palsy_fold.py"
+
+
+rule train_palsy_clips:
+    """A network over the frames of a clip, on landmarks and on what the fold's own image network sees."""
+    input:
+        samples="results/studies/palsy/samples.parquet",
+        folds="results/studies/palsy/{protocol}/folds.parquet",
+        embeddings=of_branches("embedding.safetensors"),
+    output:
+        model="results/studies/palsy/{protocol}/{model}/fold{fold}/model.safetensors",
+        history="results/studies/palsy/{protocol}/{model}/fold{fold}/history.parquet",
+        predictions="results/studies/palsy/{protocol}/{model}/fold{fold}/predictions.parquet",
+    log:
+        "logs/train_palsy_clips/{protocol}/{model}/fold{fold}.log",
+    benchmark:
+        "benchmarks/train_palsy_clips/{protocol}/{model}/fold{fold}.tsv"
+    wildcard_constraints:
+        model="temporal_[a-z]+",
+    conda:
+        "../../envs/training.yaml"
+    resources:
+        gpu=gpus,
+    params:
+        training=lookup("studies/palsy/training", within=config),
+        code=code_stamp("training.fit", "training.folds", "training.devices", "studies.palsy", "studies.palsy_clips"),
+    script:
+        "../scripts/train_palsy_clips.py"
+
+
+rule average_palsy_fold:
+    """Late fusion: the mean of the probabilities of the fold's own branches."""
+    input:
+        predictions=of_branches("predictions.parquet"),
+    output:
+        predictions="results/studies/palsy/{protocol}/{model}/fold{fold}/predictions.parquet",
+    log:
+        "logs/average_palsy_fold/{protocol}/{model}/fold{fold}.log",
+    benchmark:
+        "benchmarks/average_palsy_fold/{protocol}/{model}/fold{fold}.tsv"
+    wildcard_constraints:
+        model="late_[a-z]+",
+    conda:
+        "../../envs/statistics.yaml"
+    params:
+        code=code_stamp("studies.palsy", "tables"),
+    script:
+        "../scripts/average_palsy_fold.py"
+
+
+rule tabulate_palsy:
+    """The thirteen rows of the paper beside what they give here, and what follows from them."""
+    input:
+        predictions=of_every_fold("palsy", "predictions"),
+        metrics="results/studies/palsy/metrics.parquet",
+        published=published("palsy_table1.csv"),
+    output:
+        multiext("results/tables/palsy", csv=".csv", md=".md", tex=".tex"),
+    log:
+        "logs/tabulate_palsy.log",
+    benchmark:
+        "benchmarks/tabulate_palsy.tsv"
+    conda:
+        "../../envs/statistics.yaml"
+    params:
+        **cohort_description("palsy"),
+        backbones=lookup("studies/palsy/backbones", within=config),
+        bootstrap=lookup("studies/palsy/bootstrap", within=config),
+        code=code_stamp("report.palsy", "evaluation.paired", "studies.palsy"),
+    script:
+        "../scripts/tabulate_palsy.py"
+
+
+rule plot_palsy:
+    """Confusion matrices and ROC curves of all models."""
+    input:
+        predictions=of_every_fold("palsy", "predictions"),
+        metrics="results/studies/palsy/metrics.parquet",
+    output:
+        confusion=multiext("results/figures/palsy_confusion", ".png", ".svg"),
+        roc=multiext("results/figures/palsy_roc", ".png", ".svg"),
+    log:
+        "logs/plot_palsy.log",
+    benchmark:
+        "benchmarks/plot_palsy.tsv"
+    conda:
+        "../../envs/statistics.yaml"
+    params:
+        **cohort_description("palsy"),
+        code=code_stamp("report.figures", "report.classification", "studies.palsy"),
+    script:
+        "../scripts/plot_palsy.py"
+
+
+rule tabulate_palsy_measures:
+    """Whether the asymmetry measures follow the grade, name the weak side, and predict the grade."""
+    input:
+        samples="results/studies/palsy/samples.parquet",
+        folds="results/studies/palsy/grouped/folds.parquet",
+    output:
+        multiext("results/tables/palsy_measures", csv=".csv", md=".md", tex=".tex"),
+    log:
+        "logs/tabulate_palsy_measures.log",
+    benchmark:
+        "benchmarks/tabulate_palsy_measures.tsv"
+    conda:
+        "../../envs/statistics.yaml"
+    params:
+        **cohort_description("palsy"),
+        groups=lookup("studies/palsy/groups", within=config),
+        bootstrap=lookup("studies/palsy/bootstrap", within=config),
+        code=code_stamp("report.palsy_measures", "evaluation.monotony", "evaluation.severity", "studies.palsy"),
+    script:
+        "../scripts/tabulate_palsy_measures.py"
+
+
+rule explain_palsy_fold:
+    """What a trained model goes by in the patients held out, judged by the truth about them."""
+    input:
+        samples="results/studies/palsy/samples.parquet",
+        folds="results/studies/palsy/{protocol}/folds.parquet",
+        crops=crops_to_explain,
+        model="results/studies/palsy/{protocol}/{model}/fold{fold}/model.safetensors",
+    output:
+        explanations="results/studies/palsy/{protocol}/{model}/fold{fold}/explanations.parquet",
+    log:
+        "logs/explain_palsy_fold/{protocol}/{model}/fold{fold}.log",
+    benchmark:
+        "benchmarks/explain_palsy_fold/{protocol}/{model}/fold{fold}.tsv"
+    wildcard_constraints:
+        model="(handcrafted|shuffled)_fnn|(rgb|lines)_[a-z]+",
+    conda:
+        "../../envs/training.yaml"
+    resources:
+        gpu=gpus,
+    params:
+        backbones=lookup("studies/palsy/backbones", within=config),
+        images=lookup("studies/palsy/images", within=config),
+        explanations=lookup("studies/palsy/explanations", within=config),
+        virtual=cohort_description("palsy")["virtual"],
+        code=code_stamp(
+            "evaluation.explanations", "training.fit", "training.folds", "training.devices", "studies.palsy"
+        ),
+    script:
+        "../scripts/explain_palsy_fold.py"
+
+
+rule tabulate_palsy_explanations:
+    """Whether the models go by the weak side, and by the part of the face that moves."""
+    input:
+        explanations=explained_folds(),
+    output:
+        multiext("results/tables/palsy_explanations", csv=".csv", md=".md", tex=".tex"),
+    log:
+        "logs/tabulate_palsy_explanations.log",
+    benchmark:
+        "benchmarks/tabulate_palsy_explanations.tsv"
+    conda:
+        "../../envs/statistics.yaml"
+    params:
+        **cohort_description("palsy"),
+        backbones=lookup("studies/palsy/backbones", within=config),
+        bootstrap=lookup("studies/palsy/bootstrap", within=config),
+        code=code_stamp("report.explanations", "studies.palsy"),
+    script:
+        "../scripts/tabulate_palsy_explanations.py"
+
+
+rule palsy:
+    """The tables and the figures of the palsy study."""
+    input:
+        expand("results/tables/{name}.md", name=study_tables("palsy")),
+        study_figures("palsy"),

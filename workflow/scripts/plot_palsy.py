@@ -1,0 +1,18 @@
+"""Predictions and metrics of the palsy study -> its two figures."""
+
+from pathlib import Path
+
+from faceneuro.report.classification import cohort_note
+from faceneuro.report.figures import confusion_matrices, roc_curves
+from faceneuro.studies.palsy import CLASSES, PUBLISHED_MODEL
+from faceneuro.tables import read_table
+from faceneuro.workflow import job
+
+with job(snakemake):
+    confusion, roc = (Path(snakemake.output[name][0]).with_suffix("") for name in ("confusion", "roc"))
+    caption = f"{snakemake.params.cohort}: {cohort_note(snakemake.params.virtual, snakemake.params.permuted)}"
+    predictions = read_table(snakemake.input.predictions)
+    models = list(predictions["model"].unique())
+    model = PUBLISHED_MODEL if PUBLISHED_MODEL in models else models[0]
+    confusion_matrices(predictions, model, CLASSES, caption, confusion)
+    roc_curves(predictions, read_table(snakemake.input.metrics), CLASSES, caption, roc)
