@@ -16,7 +16,7 @@ from faceneuro.cohorts.virtual.patients import enrol
 from faceneuro.config import check, check_subjects, collections, study_clips
 from faceneuro.errors import InputError
 from faceneuro.locks import claim
-from faceneuro.models import BRANCHES, IMAGES
+from faceneuro.models import BRANCHES, IMAGES, KINDS
 from faceneuro.stamp import code_stamp
 from faceneuro.training import devices
 
@@ -159,6 +159,17 @@ def activations_of(wildcards):
     return [f"results/studies/palsy/activations/{images}_{family}.safetensors" for images, family in seen]
 
 
+def training_of(wildcards):
+    """The training block of a palsy model: another kind's settings are no reason to train it again."""
+    return config["studies"]["palsy"]["training"][KINDS[wildcards.model]]
+
+
+def backbones_of(wildcards):
+    """The settings of the family of networks that a palsy model, or a cache of activations, belongs to."""
+    family = IMAGES[wildcards.model][1] if wildcards.get("model") in IMAGES else wildcards.get("family")
+    return {family: config["studies"]["palsy"]["backbones"][family]} if family else {}
+
+
 def of_branches(table):
     """A file of each branch of a fusion, of the same fold."""
     return lambda wildcards: [
@@ -252,9 +263,8 @@ def collections_from_tables():
 
 
 def meta_tables(collections):
-    """The tables of a meta-analysis; with the review's own rows come its claims."""
-    own = [f"meta_analysis_{name}{part}" for name in collections for part in ("", "_rows")]
-    return ["meta_analysis", *own] if own else []
+    """The tables of a meta-analysis: the claims of the review, and each collection (its rows are made with it)."""
+    return ["meta_analysis", *(f"meta_analysis_{name}" for name in collections)] if collections else []
 
 
 def meta_figures(collections):

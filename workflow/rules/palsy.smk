@@ -42,7 +42,7 @@ rule cache_activations:
     resources:
         gpu=gpus,
     params:
-        backbones=lookup("studies/palsy/backbones", within=config),
+        backbones=backbones_of,
         images=lookup("studies/palsy/images", within=config),
         cache=lookup("studies/palsy/cache", within=config),
         code=code_stamp("training.activations", "models.backbones", "training.devices", "studies.palsy"),
@@ -72,8 +72,8 @@ rule train_palsy_fold:
     resources:
         gpu=gpus,
     params:
-        backbones=lookup("studies/palsy/backbones", within=config),
-        training=lookup("studies/palsy/training", within=config),
+        backbones=backbones_of,
+        training=training_of,
         code=code_stamp("training.fit", "training.activations", "training.folds", "training.devices", "studies.palsy"),
     script:
         "../scripts/train_palsy_fold.py"
@@ -100,7 +100,7 @@ rule fuse_palsy_fold:
     resources:
         gpu=gpus,
     params:
-        training=lookup("studies/palsy/training", within=config),
+        training=training_of,
         code=code_stamp("training.fit", "training.folds", "training.devices", "studies.palsy"),
     script:
         "../scripts/fuse_palsy_fold.py"
@@ -127,7 +127,7 @@ rule train_palsy_clips:
     resources:
         gpu=gpus,
     params:
-        training=lookup("studies/palsy/training", within=config),
+        training=training_of,
         code=code_stamp("training.fit", "training.folds", "training.devices", "studies.palsy", "studies.palsy_clips"),
     script:
         "../scripts/train_palsy_clips.py"
@@ -177,7 +177,7 @@ rule tabulate_palsy:
 
 
 rule plot_palsy:
-    """Confusion matrices and ROC curves of all models."""
+    """Confusion matrices of the published model, ROC curves of it, its branches and the control."""
     input:
         predictions=of_every_fold("palsy", "predictions"),
         metrics="results/studies/palsy/metrics.parquet",
@@ -239,9 +239,9 @@ rule explain_palsy_fold:
     resources:
         gpu=gpus,
     params:
-        backbones=lookup("studies/palsy/backbones", within=config),
+        backbones=backbones_of,
         images=lookup("studies/palsy/images", within=config),
-        explanations=lookup("studies/palsy/explanations", within=config),
+        explanations={key: config["studies"]["palsy"]["explanations"][key] for key in ("at_most", "patch", "stride")},
         virtual=cohort_description("palsy")["virtual"],
         code=code_stamp(
             "evaluation.explanations", "training.fit", "training.folds", "training.devices", "studies.palsy"

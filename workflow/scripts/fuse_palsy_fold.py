@@ -18,7 +18,7 @@ with job(snakemake) as run, lease(snakemake.resources.gpu) as device:
         dict(zip(INPUTS[model], embeddings, strict=True)),
         (samples["label"] == CLASSES[1]).to_numpy(),
         roles,
-        snakemake.params.training[KINDS[model]],
+        snakemake.params.training,
         key=f"studies.palsy.training.{KINDS[model]}",
         device=device.name,
         threads=snakemake.threads,

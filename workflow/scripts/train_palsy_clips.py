@@ -20,7 +20,7 @@ with job(snakemake) as run, lease(snakemake.resources.gpu) as device:
         sequences,
         (clips["label"] == CLASSES[1]).to_numpy(),
         gather(samples, clips, roles),
-        snakemake.params.training[KINDS[model]],
+        snakemake.params.training,
         key=f"studies.palsy.training.{KINDS[model]}",
         device=device.name,
         threads=snakemake.threads,

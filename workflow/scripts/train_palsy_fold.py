@@ -13,7 +13,7 @@ with job(snakemake) as run, lease(snakemake.resources.gpu) as device:
     samples, inputs = read_samples(snakemake.input.samples)
     inputs = model_inputs(model, inputs, snakemake.input.activations)
     roles = roles_of(read_table(snakemake.input.folds), fold, samples)
-    settings = {**snakemake.params.training[KINDS[model]], "backbones": snakemake.params.backbones}
+    settings = {**snakemake.params.training, "backbones": snakemake.params.backbones}
     machine = {"device": device.name, "threads": snakemake.threads}
     fitted = fit(
         model,

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
 
 from faceneuro.errors import InputError
+from faceneuro.training.optimisers import SGD, Adam
 
 ROWS_AT_ONCE = 4096
 """Rows that pass through a network together where nothing is learnt."""
@@ -234,13 +235,11 @@ def _batches(network: nn.Module, order: Tensor, size: int) -> list[Tensor]:
     return batches
 
 
-def _optimiser(
-    name: str, network: nn.Module, learning_rate: float, momentum: float, weight_decay: float
-) -> torch.optim.Optimizer:
+def _optimiser(name: str, network: nn.Module, learning_rate: float, momentum: float, weight_decay: float) -> SGD | Adam:
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     if name == "sgd":
-        return torch.optim.SGD(trained, learning_rate, momentum, weight_decay=weight_decay, fused=True)
-    return torch.optim.Adam(trained, learning_rate, weight_decay=weight_decay, fused=True)
+        return SGD(trained, learning_rate, momentum, weight_decay)
+    return Adam(trained, learning_rate, weight_decay)
 
 
 def _logit(outputs: Tensor) -> Tensor:
@@ -297,13 +296,14 @@ def reproducible(seed: int, device: str, threads: int) -> Iterator[None]:
         )
     # cuBLAS is deterministic only with this, and reads it when it starts.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    strict, before = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
+    strict, before = torch.get_deterministic_debug_mode(), torch.get_num_threads()
     with torch.random.fork_rng(devices=[] if device == "cpu" else None):
         torch.manual_seed(seed)
-        torch.use_deterministic_algorithms(True)
+        # The same as use_deterministic_algorithms, which also imports the compiler, to tell it.
+        torch.set_deterministic_debug_mode("error")
         torch.set_num_threads(threads)
         try:
             yield
         finally:
-            torch.use_deterministic_algorithms(strict)
+            torch.set_deterministic_debug_mode(strict)
             torch.set_num_threads(before)
