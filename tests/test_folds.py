@@ -130,12 +130,13 @@ def test_enough_healthy_subjects_need_no_word(caplog):
     assert not caplog.messages
 
 
-def test_folds_planned_for_a_patient_without_samples_test_nobody():
+def test_folds_planned_for_a_patient_without_samples_test_nobody(caplog):
     samples = cohort([5] * 4, [5] * 3)
     table = split(samples, "palsy", "grouped", expected=5, **PATIENTS)
     pd.testing.assert_frame_equal(table[table["fold"] < 3], split(samples, "palsy", "grouped", **PATIENTS))
     assert set(table.loc[table["fold"] >= 3, "role"]) == {"train"}
     assert table["fold"].nunique() == 5
+    assert "2 of 5 planned folds test nobody" in caplog.text
 
 
 def test_whose_samples_are_the_patients_must_be_known():

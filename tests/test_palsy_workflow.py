@@ -135,6 +135,31 @@ def test_what_stops_a_row_is_said_and_the_other_rows_are_kept(tmp_path, finished
     assert (here / STUDY / "grouped/handcrafted_fnn/fold0/predictions.parquet").exists()
 
 
+def test_rows_beyond_the_paper_run_on_the_branches_of_their_fold(finished, tmp_path):
+    here = copy(finished, tmp_path / "run")
+    beyond = ["gated_rgb", "attention_rgb", "temporal_rgb"]
+    config = over(CONFIG, "studies.palsy.models", [*CONFIG["studies"]["palsy"]["models"], *beyond])
+    ran = run(here, *(f"{STUDY}/grouped/{model}/fold0/predictions.parquet" for model in beyond), config=config)
+    assert ran.succeeded, ran.messages
+    assert sorted(ran.rules) == ["fuse_palsy_fold", "fuse_palsy_fold", "train_palsy_clips"]
+    tested = [read_table(here / STUDY / f"grouped/{model}/fold0/predictions.parquet") for model in beyond]
+    keys = ["cohort", "subject", "clip", "frame"]
+    for one in tested:
+        pd.testing.assert_frame_equal(one[keys], tested[0][keys])
+    # A network over a whole clip has one opinion of it.
+    assert (tested[2].groupby("clip")["probability"].nunique() == 1).all()
+
+
+def test_an_image_network_is_explained_by_what_it_misses_when_it_is_hidden(finished, tmp_path):
+    here = copy(finished, tmp_path / "run")
+    config = over(CONFIG, "studies.palsy.explanations", {"models": ["rgb_mixer"], "at_most": 1})
+    ran = run(here, "results/tables/palsy_explanations.md", config=config)
+    assert ran.succeeded, ran.messages
+    lead = (here / "results/tables/palsy_explanations.md").read_text().split("## ")[0]
+    assert "virtual cohort" in lead
+    assert "untrained" in lead
+
+
 def test_a_fusion_without_its_branch_is_told_before_any_work(tmp_path):
     ran = run(tmp_path, config=over(CONFIG, "studies.palsy.models", ["early_rgb", "rgb_mixer"]), dryrun=True)
     assert not ran.succeeded

@@ -72,7 +72,13 @@ def split(
     if settings.get("folds") == LEAVE_ONE_PATIENT_OUT:
         settings["positive"] = positive
     roles = list(PROTOCOLS[protocol](ordered, key, **settings))
-    roles += [np.full(len(ordered), "train")] * ((expected or 0) - len(roles))
+    if expected and len(roles) < expected:
+        log.warning(
+            "%s: %d of %d planned folds test nobody, because as many subjects have no usable sample; "
+            "results/tables/quality.md says why",
+            key, expected - len(roles), expected,
+        )  # fmt: skip
+        roles += [np.full(len(ordered), "train")] * (expected - len(roles))
     folds = [keys.assign(fold=fold, role=role) for fold, role in enumerate(roles)]
     return pd.concat(folds, ignore_index=True)[["study", "protocol", "fold", *KEYS, "role"]]
 
