@@ -366,10 +366,10 @@ def activations() -> str:
     return "\n\n".join(
         [
             "## Training from cached activations",
-            f"MLP-Mixer S/32, {palsy_cache.SAMPLES} samples, {palsy_cache.EPOCHS} epochs, {palsy_cache.FOLDS} folds, one "
-            "thread, once each. The naive loop passes every picture through the whole network at every step, the frozen "
-            f"part without gradients, {found['head']['passes']:.1f} times in all; filling the cache takes one pass, so that "
-            "a head cannot gain more than this factor. Both predict every sample once per fold.",
+            f"MLP-Mixer S/32, {palsy_cache.SAMPLES} samples, {palsy_cache.EPOCHS} epochs, {palsy_cache.FOLDS} folds, "
+            "one thread, once each. The naive loop passes every picture through the whole network at every step, the "
+            f"frozen part without gradients, {found['head']['passes']:.1f} times in all; filling the cache takes one "
+            "pass, so that a head cannot gain more than this factor. Both predict every sample once per fold.",
             table(header, rows),
         ]
     )
