@@ -232,7 +232,7 @@ def _from_hub(repository: str, file: str, key: str) -> Path:
         return Path(hf_hub_download(repository, file))
     except Exception as error:
         raise InputError(
-            f"config key {key}: it is auto, but {file} of https://huggingface.co/{repository} is neither in the cache "
+            f"config key {key}: it is auto, but {file} of the Hugging Face hub's {repository} is neither in the cache "
             f"nor to be had from here ({type(error).__name__}); fetch it on a machine with a network and give its "
             "path, or set the key to none"
         ) from error
