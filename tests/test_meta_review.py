@@ -148,6 +148,13 @@ def test_the_verdicts_follow_the_data(review):
     assert verdict_of(judged, "funnel plot.")["verdict"] == FOLLOWS
     assert verdict_of(judged, "Galbraith")["verdict"] == FOLLOWS
     assert verdict_of(judged, "more than chance")["verdict"] == FAILS
+    assert verdict_of(judged, "consistently high")["verdict"] == FOLLOWS
+    assert verdict_of(judged, "predictive capability")["verdict"] == FOLLOWS
+    low = review.studies.copy()
+    low.loc[low["study"] == "Andrea Bandini et al.", "accuracy"] = 1.8
+    assert verdict_of(judge(Review(low, review.printed, review.included)), "lowest accuracy")["verdict"] == FOLLOWS
+    fewer = Review(review.studies, review.printed, review.included.assign(article=list("ab") * 14))
+    assert "from 2 articles" in verdict_of(judge(fewer), "28 studies were included")["evidence"]
 
 
 def test_every_claim_has_a_place_and_a_sentence(claims):
