@@ -27,7 +27,6 @@ from faceneuro.features.crops import (
     MASKED,
     SIZE,
     Box,
-    background_only,
     crop,
     crop_rows,
     decode,
@@ -430,30 +429,6 @@ def test_a_mirrored_face_gives_the_mirrored_drawing(real, seed):
 
 
 @settings(max_examples=25)
-@given(
-    left=st.floats(-30, 200), top=st.floats(-30, 120), width=st.floats(12, 150), height=st.floats(12, 150), seed=WHOLE
-)
-def test_background_only_hides_the_whole_face_and_nothing_else(left, top, width, height, seed):
-    landmarks, image = face_at(left, top, width, height, seed), texture(seed % 7)
-    box = face_box(landmarks, 240, 320)
-    if box is None:
-        return
-    made = crop(image, box)
-    masked = background_only(made, landmarks, box)
-    scale = np.array([SIZE / (box.right - box.left), SIZE / (box.bottom - box.top)])
-    points = (landmarks[:, :2] - box[:2]) * scale
-    distance = hull_distance(points, SIZE, SIZE)
-    reach = max(MARGIN * np.ptp(points, axis=0).max(), np.hypot(*scale))
-    assert (masked[distance <= reach] == MASKED).all()
-    # The mask is as exact as whole pixels and OpenCV's thick lines allow.
-    np.testing.assert_array_equal(masked[distance > reach + 6], made[distance > reach + 6])
-    # What is in the face makes no difference to what is left.
-    other, inside = image.copy(), hull_distance(landmarks[:, :2], 240, 320) == 0
-    other[inside] = noise(seed)[inside]
-    np.testing.assert_array_equal(background_only(crop(other, box), landmarks, box), masked)
-
-
-@settings(max_examples=25)
 @given(left=st.floats(-60, 300), top=st.floats(-60, 220), width=st.floats(2, 200), height=st.floats(2, 200), seed=WHOLE)
 def test_surroundings_hide_the_whole_face_and_nothing_else(left, top, width, height, seed):
     landmarks, image = face_at(left, top, width, height, seed), texture(seed % 7)
@@ -480,11 +455,6 @@ def test_no_face_is_found_where_it_was_masked(real):
     masked = cv2.resize(surroundings(image, landmarks), (640, 360))
     detector.start_clip()
     assert not detector.detect(masked).found
-    # Of the tight crop the corners are left, which is why there are surroundings too.
-    box = face_box(landmarks, 360, 640)
-    left = (background_only(crop(image, box), landmarks, box) != MASKED).any(axis=2)
-    assert 0.02 < left.mean() < 0.3
-    assert not left[SIZE // 2, SIZE // 2]
 
 
 def test_masking_leaves_the_given_image_alone(real):
@@ -492,10 +462,7 @@ def test_masking_leaves_the_given_image_alone(real):
     image = image_of(frames[0]).copy()
     before = image.copy()
     surroundings(image, measured[0]["landmarks"])
-    small = np.ascontiguousarray(image[:SIZE, :SIZE])
-    background_only(small, measured[0]["landmarks"], Box(0, 0, SIZE, SIZE))
     np.testing.assert_array_equal(image, before)
-    np.testing.assert_array_equal(small, before[:SIZE, :SIZE])
 
 
 # Views

@@ -302,31 +302,6 @@ def line_drawing(landmarks: npt.ArrayLike, box: Box, size: int = SIZE) -> RGB:
     return np.repeat(drawing[..., None], 3, axis=2)
 
 
-def background_only(image: RGB, landmarks: npt.ArrayLike, box: Box) -> RGB:
-    """A crop without its face: what a network could still tell groups by is the recording, not the patient.
-
-    The crop is tight and little is left of it, the corners mostly; see :func:`surroundings`.
-
-    Parameters
-    ----------
-    image
-        The crop, uint8, shape (size, size, 3).
-    landmarks
-        Pixels of the frame, shape (478, 2 or 3), or those of a table, flat.
-    box
-        Of the crop: left, top, right and bottom edge in pixels of the frame.
-
-    Returns
-    -------
-    A copy of the crop in which the convex hull of the landmarks, with its :data:`MARGIN`, is :data:`MASKED`.
-    """
-    left, top, right, bottom = box
-    height, width = image.shape[:2]
-    # Enlarging spreads every pixel of the frame over its neighbours: in a tiny face, farther than the margin.
-    spread = np.hypot(width / (right - left), height / (bottom - top))
-    return _masked(image, relative(landmarks, box) * [width, height], spread)
-
-
 def surroundings(image: RGB, landmarks: npt.ArrayLike, size: int = SIZE) -> RGB:
     """A whole frame without its face, as a square.
 
@@ -351,11 +326,11 @@ def surroundings(image: RGB, landmarks: npt.ArrayLike, size: int = SIZE) -> RGB:
     return crop(_masked(image, _points(landmarks)), Box(0, 0, width, height), size)
 
 
-def _masked(image: RGB, points: npt.NDArray[np.floating], least: float = 0) -> RGB:
-    """A copy without the hull of the points, which is widened by the margin, or by ``least`` pixels if that is more."""
+def _masked(image: RGB, points: npt.NDArray[np.floating]) -> RGB:
+    """A copy without the hull of the points, which is widened by the margin."""
     hull = cv2.convexHull(_pixels(points))
     # Whole pixels are coarser than the points by less than one.
-    reach = 1 + int(np.ceil(max(MARGIN * np.ptp(points, axis=0).max(), least)))
+    reach = 1 + int(np.ceil(MARGIN * np.ptp(points, axis=0).max()))
     mask = np.zeros(image.shape[:2], np.uint8)
     cv2.fillConvexPoly(mask, hull, 1)
     cv2.polylines(mask, [hull], True, 1, 2 * reach + 1)

@@ -9,7 +9,6 @@ Marks differ in shape and filling, not only in colour, so that the figures may b
 import os
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
@@ -22,6 +21,7 @@ from matplotlib.textpath import text_to_path
 from matplotlib.ticker import MaxNLocator, MultipleLocator
 from matplotlib.transforms import ScaledTranslation, blended_transform_factory
 
+from faceneuro.meta.bias import funnel_limits
 from faceneuro.report.drawing import COLOURS, drawing
 
 PUBLISHED = "published"
@@ -142,20 +142,17 @@ def funnel(
         depth = np.linspace(0, bottom, 200)
         handles = []
         for level, shade in CONTOURS.items():
-            reach = _normal(level) * depth
-            axes.fill_betweenx(depth, estimate - reach, estimate + reach, color=shade, lw=0)
+            axes.fill_betweenx(depth, *funnel_limits(estimate, depth, level), color=shade, lw=0)
             label = f"within {100 * level:.0f} % limits"
             handles.insert(0, Patch(facecolor=shade, edgecolor=GREY, lw=0.5, label=label))
         handles.append(Line2D([], [], color="black", lw=1.0, label=f"pooled estimate, {estimate:.2f} %"))
         axes.plot([estimate, estimate], [0, bottom], color="black", lw=1.0)
-        distance = (rows["accuracy"] - estimate).abs()
-        outside = (distance > _normal(0.95) * rows["se"]).sum()
+        outside = (~rows["accuracy"].between(*funnel_limits(estimate, rows["se"]))).sum()
         verdict = f"{outside} of {len(rows)} outside the 95 % limits"
         if tau2 > 0:
-            reach = _normal(0.95) * np.sqrt(depth**2 + tau2)
-            for side in (estimate - reach, estimate + reach):
+            for side in funnel_limits(estimate, depth, tau2=tau2):
                 axes.plot(side, depth, color=COLOURS[0], lw=1.2, ls="--")
-            outside = (distance > _normal(0.95) * np.sqrt(rows["se"] ** 2 + tau2)).sum()
+            outside = (~rows["accuracy"].between(*funnel_limits(estimate, rows["se"], tau2=tau2))).sum()
             verdict += f", {outside} of {len(rows)} when these allow for τ²"
             label = f"95 % limits that allow for τ² = {tau2:.2f}"
             handles.append(Line2D([], [], color=COLOURS[0], lw=1.2, ls="--", label=label))
@@ -647,11 +644,6 @@ def _test(q: float, df: float, p_value: float) -> str:
     if not (np.isfinite([q, df, p_value]).all() and df > 0):
         return ""
     return f"Q({df:.0f}) = {q:.2f}, {_p_value(p_value)}"
-
-
-def _normal(level: float) -> float:
-    """Half the width of the central ``level`` of a standard normal distribution."""
-    return NormalDist().inv_cdf((1 + level) / 2)
 
 
 def _width(texts: Iterable[str], size: float, weight: str = "normal") -> float:

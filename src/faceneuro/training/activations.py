@@ -35,24 +35,6 @@ Images = npt.NDArray[np.float32]
 Progress = Callable[[Iterable], Iterable]
 
 
-def cache_bytes(frozen: nn.Module, n: int, views: int, dtype: str, image: tuple[int, ...] = (3, 224, 224)) -> int:
-    """Size of a cache in bytes, without its header of a few hundred.
-
-    Parameters
-    ----------
-    frozen
-        Images to activations, as for :func:`cache`.
-    n, views
-        Samples, and views of each.
-    dtype
-        ``float32`` or ``float16``, which halves it.
-    image
-        Shape of a view.
-    """
-    values = math.prod(_activation_shape(frozen, image))
-    return n * views * values * DTYPES[dtype][1].itemsize
-
-
 def cache(
     images: Iterator[Images],
     n: int,
