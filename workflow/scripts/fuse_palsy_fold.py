@@ -2,9 +2,9 @@
 
 from faceneuro.models import INPUTS, KINDS
 from faceneuro.studies.palsy import CLASSES, read_samples
-from faceneuro.tables import HISTORY, PREDICTIONS, read_table, write_table
+from faceneuro.tables import read_table
 from faceneuro.training.devices import lease
-from faceneuro.training.fit import fit, load_weights, save_weights
+from faceneuro.training.fit import fit, load_weights, write_fold
 from faceneuro.training.folds import roles_of
 from faceneuro.workflow import job
 
@@ -25,7 +25,4 @@ with job(snakemake) as run, lease(snakemake.resources.gpu) as device:
         progress=run.progress,
     )
     key = {"study": "palsy", "protocol": snakemake.wildcards.protocol, "model": model, "fold": fold}
-    held_out = samples.assign(probability=fitted.probability, **key)[roles == "test"]
-    save_weights(snakemake.output.model, fitted.weights, {"rule": snakemake.rule})
-    write_table([key | row for row in fitted.history], snakemake.output.history, HISTORY, run.provenance)
-    write_table(held_out[PREDICTIONS.names], snakemake.output.predictions, PREDICTIONS, run.provenance)
+    write_fold(fitted, samples, roles, key, snakemake.output, run.provenance)

@@ -3,9 +3,9 @@
 import numpy as np
 
 from faceneuro.studies.als import CLASSES, read_samples
-from faceneuro.tables import HISTORY, PREDICTIONS, read_table, write_table
+from faceneuro.tables import read_table
 from faceneuro.training.devices import lease
-from faceneuro.training.fit import fit, save_weights
+from faceneuro.training.fit import fit, write_fold
 from faceneuro.training.folds import roles_of
 from faceneuro.training.reduction import Reduction
 from faceneuro.workflow import job
@@ -26,7 +26,4 @@ with job(snakemake) as run, lease(snakemake.resources.gpu) as device:
         progress=run.progress,
     )
     key = {"study": "als", "protocol": snakemake.wildcards.protocol, "model": model, "fold": fold}
-    held_out = samples.assign(probability=fitted.probability, **key)[roles == "test"]
-    save_weights(snakemake.output.model, fitted.weights, {"rule": snakemake.rule})
-    write_table([key | row for row in fitted.history], snakemake.output.history, HISTORY, run.provenance)
-    write_table(held_out[PREDICTIONS.names], snakemake.output.predictions, PREDICTIONS, run.provenance)
+    write_fold(fitted, samples, roles, key, snakemake.output, run.provenance)

@@ -1,11 +1,13 @@
 """Landmarks of one fold's clips, and what an image network of the fold sees in them -> a network over time."""
 
+from dataclasses import replace
+
 from faceneuro.models import KINDS
 from faceneuro.studies.palsy import CLASSES, read_samples
 from faceneuro.studies.palsy_clips import clip_sequences, gather, spread
-from faceneuro.tables import HISTORY, PREDICTIONS, read_table, write_table
+from faceneuro.tables import read_table
 from faceneuro.training.devices import lease
-from faceneuro.training.fit import fit, load_weights, save_weights
+from faceneuro.training.fit import fit, load_weights, write_fold
 from faceneuro.training.folds import roles_of
 from faceneuro.workflow import job
 
@@ -27,7 +29,5 @@ with job(snakemake) as run, lease(snakemake.resources.gpu) as device:
         progress=run.progress,
     )
     key = {"study": "palsy", "protocol": snakemake.wildcards.protocol, "model": model, "fold": fold}
-    held_out = samples.assign(probability=spread(samples, clips, fitted.probability), **key)[roles == "test"]
-    save_weights(snakemake.output.model, fitted.weights, {"rule": snakemake.rule})
-    write_table([key | row for row in fitted.history], snakemake.output.history, HISTORY, run.provenance)
-    write_table(held_out[PREDICTIONS.names], snakemake.output.predictions, PREDICTIONS, run.provenance)
+    of_samples = replace(fitted, probability=spread(samples, clips, fitted.probability))
+    write_fold(of_samples, samples, roles, key, snakemake.output, run.provenance)

@@ -2,9 +2,9 @@
 
 from faceneuro.models import KINDS
 from faceneuro.studies.palsy import CLASSES, model_inputs, read_samples
-from faceneuro.tables import HISTORY, PREDICTIONS, read_table, write_table
+from faceneuro.tables import read_table
 from faceneuro.training.devices import lease
-from faceneuro.training.fit import embed, fit, save_weights
+from faceneuro.training.fit import embed, fit, save_weights, write_fold
 from faceneuro.training.folds import roles_of
 from faceneuro.workflow import job
 
@@ -27,8 +27,5 @@ with job(snakemake) as run, lease(snakemake.resources.gpu) as device:
     )
     embedding = embed(model, fitted.weights, inputs, settings, **machine)
     key = {"study": "palsy", "protocol": snakemake.wildcards.protocol, "model": model, "fold": fold}
-    held_out = samples.assign(probability=fitted.probability, **key)[roles == "test"]
-    save_weights(snakemake.output.model, fitted.weights, {"rule": snakemake.rule})
     save_weights(snakemake.output.embedding, {"embedding": embedding}, {"rule": snakemake.rule})
-    write_table([key | row for row in fitted.history], snakemake.output.history, HISTORY, run.provenance)
-    write_table(held_out[PREDICTIONS.names], snakemake.output.predictions, PREDICTIONS, run.provenance)
+    write_fold(fitted, samples, roles, key, snakemake.output, run.provenance)

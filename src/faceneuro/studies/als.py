@@ -18,7 +18,6 @@ import pyarrow.parquet as pq
 from faceneuro.errors import InputError
 from faceneuro.studies.clips import CLIP, usable_clips
 from faceneuro.tables import KEYS, Row, read_clips, read_table
-from faceneuro.training.folds import SUBJECT, permute_labels
 
 MESH_POINTS = 468
 """The paper's face mesh has 468 points; today's landmarker adds ten for the irises at the end."""
@@ -96,19 +95,19 @@ def samples(
     ----------
     Sections III.A (two of the three groups), III.C.1 (flow of consecutive frames), III.C.2 (468 x 2 coordinates).
     """
-    clips = usable_clips(read_table(manifest), read_table(quality), groups, CLASSES, tasks, study="als")
-    labels = clips.groupby(SUBJECT)["label"].first()
-    if permute is not None:
-        labels = permute_labels(labels, permute)
-    label_of = labels.to_dict()
-    group_of = {tuple(keys): group for *keys, group in clips[[*CLIP, "group"]].itertuples(index=False)}
+    tables = read_table(manifest), read_table(quality)
+    clips = usable_clips(*tables, groups, CLASSES, tasks, study="als", permute=permute)
+    about = {
+        tuple(row[name] for name in CLIP): {name: row[name] for name in ("group", "label")}
+        for row in clips.to_dict("records")
+    }
     missing = set(groups.values())
     for table, (points, pairs) in enumerate(zip(landmarks, flow, strict=True)):
         for row in _pairs_with_a_face(points, pairs):
-            group = group_of.get((row["cohort"], row["subject"], row["clip"]))
-            if group is not None:
-                missing.discard(group)
-                yield row | {"group": group, "label": label_of[row["cohort"], row["subject"]], "flow_table": table}
+            clip = about.get((row["cohort"], row["subject"], row["clip"]))
+            if clip is not None:
+                missing.discard(clip["group"])
+                yield row | clip | {"flow_table": table}
     for role, group in groups.items():
         if group in missing:
             raise InputError(

@@ -7,7 +7,7 @@ import pandas as pd
 
 from faceneuro.errors import InputError
 from faceneuro.tables import KEYS
-from faceneuro.training.folds import SUBJECT
+from faceneuro.training.folds import SUBJECT, permute_labels
 
 CLIP = list(KEYS[:3])
 
@@ -20,6 +20,7 @@ def usable_clips(
     tasks: Sequence[str] | None,
     *,
     study: str,
+    permute: int | None = None,
 ) -> pd.DataFrame:
     """Clips of a study with their class.
 
@@ -35,6 +36,9 @@ def usable_clips(
         Tasks to use; none means all.
     study
         Its name, for messages.
+    permute
+        Seed of a negative control in which labels are permuted over subjects, see
+        :func:`faceneuro.training.folds.permute_labels`; none means true labels.
 
     Returns
     -------
@@ -74,7 +78,10 @@ def usable_clips(
             f"the manifest of {cohort} puts subject {subject!r} into both {_listed(groups.values())}: "
             "correct it, or give the two persons different names"
         )
-    return usable
+    if permute is None:
+        return usable
+    labels = permute_labels(usable.groupby(SUBJECT)["label"].first(), permute)
+    return usable.drop(columns="label").merge(labels.reset_index(), on=SUBJECT)
 
 
 def _listed(names: Iterable[str]) -> str:

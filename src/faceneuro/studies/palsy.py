@@ -22,7 +22,6 @@ from faceneuro.features.crops import decode, line_drawing, relative, views
 from faceneuro.models import BRANCHES, IMAGES, INPUTS
 from faceneuro.studies.clips import CLIP, usable_clips
 from faceneuro.tables import KEYS, LANDMARK_COUNT, Row, read_clips, read_table
-from faceneuro.training.folds import SUBJECT, permute_labels
 
 log = logging.getLogger(__name__)
 
@@ -123,13 +122,10 @@ def samples(
     InputError
         If a class has no clip, or none that can be used, or a subject belongs to both classes.
     """
-    clips = usable_clips(read_table(manifest), read_table(quality), groups, CLASSES, tasks, study="palsy")
-    labels = clips.groupby(SUBJECT)["label"].first()
-    if permute is not None:
-        labels = permute_labels(labels, permute)
-    label_of = labels.to_dict()
+    tables = read_table(manifest), read_table(quality)
+    clips = usable_clips(*tables, groups, CLASSES, tasks, study="palsy", permute=permute)
     about = {
-        tuple(row[name] for name in CLIP): {name: row[name] for name in ("group", "task", "severity", "side")}
+        tuple(row[name] for name in CLIP): {name: row[name] for name in ("group", "label", "task", "severity", "side")}
         for row in clips.to_dict("records")
     }
     missing = set(groups.values())
@@ -138,7 +134,7 @@ def samples(
             clip = about.get((row["cohort"], row["subject"], row["clip"]))
             if clip is not None:
                 missing.discard(clip["group"])
-                yield row | clip | {"label": label_of[row["cohort"], row["subject"]], "crop_table": table}
+                yield row | clip | {"crop_table": table}
     for role, group in groups.items():
         if group in missing:
             raise InputError(

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from faceneuro.files import replacing
 from faceneuro.models import BUILDERS, ESTIMATORS
+from faceneuro.tables import HISTORY, PREDICTIONS, write_table
 
 if TYPE_CHECKING:
     from faceneuro.training.activations import Activations
@@ -177,6 +179,35 @@ def save_weights(path: str | os.PathLike, weights: Weights, metadata: Mapping[st
 
     with replacing(path) as part:
         save_file({name: np.ascontiguousarray(value) for name, value in weights.items()}, part, dict(metadata))
+
+
+def write_fold(
+    fitted: Fitted,
+    samples: pd.DataFrame,
+    roles: npt.NDArray[np.str_],
+    key: Mapping[str, Any],
+    output: Any,
+    provenance: Mapping[str, Any],
+) -> None:
+    """Write what a fold's training gave: weights, history, and predictions for the samples held out.
+
+    Parameters
+    ----------
+    fitted
+        From :func:`fit`, with a probability for each of the samples.
+    samples, roles
+        Data frame of a samples table, and the role of each sample in the fold.
+    key
+        study, protocol, model and fold.
+    output
+        Has the paths ``model``, ``history`` and ``predictions``.
+    provenance
+        Of the job.
+    """
+    held_out = samples.assign(probability=fitted.probability, **key)[roles == "test"]
+    save_weights(output.model, fitted.weights, {"rule": provenance["rule"]})
+    write_table([{**key, **row} for row in fitted.history], output.history, HISTORY, provenance)
+    write_table(held_out[PREDICTIONS.names], output.predictions, PREDICTIONS, provenance)
 
 
 def load_weights(path: str | os.PathLike) -> Weights:
