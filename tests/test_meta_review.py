@@ -267,6 +267,13 @@ def test_one_name_in_two_tables_is_refused(tmp_path):
         gather([STUDIES, own], True, {}, {})
 
 
+def test_a_table_without_any_accuracy_is_refused(tmp_path):
+    own = tmp_path / "mine.csv"
+    own.write_text("study,accuracy_pct,n\nOne,,20\nTwo,,30\n")
+    with pytest.raises(InputError, match=r"mine\.csv: column accuracy_pct is blank in every row"):
+        gather([own], False, {}, {})
+
+
 def test_the_table_says_first_what_does_not_follow(tmp_path, review, claims, numbers, effects):
     pooled = analyse(effects, **SETTINGS)
     write_judgement(tmp_path / "table", review.studies, claims, numbers, pooled, ["a remark"])

@@ -70,7 +70,9 @@ def test_effect_sizes_of_the_user_run_through_the_same_rules(alone):
     on = pooled.query("analysis == 'scale' and test == 'z'").set_index("scale")["estimate"]
     assert set(on.index) == {"raw", "logit", "freeman_tukey"}
     assert on.max() - on.min() < 3
-    assert "3 own table" in (alone / "results/tables/meta_analysis_mine.md").read_text()
+    text = (alone / "results/tables/meta_analysis_mine.md").read_text()
+    assert "3 own table" in text
+    assert "Stroke has one effect size (Theirs 2025)" in text
 
 
 def test_a_second_call_has_nothing_to_do_and_a_new_row_repeats_its_collection_only(alone, tmp_path):

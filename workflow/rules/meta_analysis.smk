@@ -95,7 +95,7 @@ rule tabulate_effects:
     conda:
         "../../envs/statistics.yaml"
     params:
-        code=code_stamp("report.meta_analysis"),
+        code=code_stamp("report.meta_analysis", "meta.effects"),
     script:
         "../scripts/tabulate_effects.py"
 

@@ -93,7 +93,9 @@ def write_judgement(
     )
 
 
-def write_pooled(stem: str | os.PathLike, pooled: pd.DataFrame, rows: pd.DataFrame, name: str) -> None:
+def write_pooled(
+    stem: str | os.PathLike, pooled: pd.DataFrame, rows: pd.DataFrame, name: str, remarks: Sequence[str] = ()
+) -> None:
     """Write all analyses of one collection.
 
     Parameters
@@ -104,6 +106,8 @@ def write_pooled(stem: str | os.PathLike, pooled: pd.DataFrame, rows: pd.DataFra
         Rows of :data:`faceneuro.tables.POOLED` and :data:`faceneuro.tables.EFFECT_ROWS`.
     name
         Of the collection.
+    remarks
+        Sentences about rows that need one.
     """
     tables = [
         _overview("Overall", pooled),
@@ -113,15 +117,16 @@ def write_pooled(stem: str | os.PathLike, pooled: pd.DataFrame, rows: pd.DataFra
         *_small_studies(pooled),
         *_years(pooled),
     ]
-    remarks = [
+    reading = [
         "Prediction interval: where the accuracy of a new, similar study is expected. tau2 is the variance between "
         "studies in the squared unit of the scale (points squared for percent).",
         "On the percent scale intervals are normal approximations and may pass 100 %; on the logit scale they cannot.",
         "Three levels: effect sizes within articles, articles within the collection. Imputed: what the text calls "
         "another measure than accuracy is taken as missing, drawn again from what the other rows predict, and "
         "combined by Rubin's rules.",
+        *remarks,
     ]
-    write_files(stem, pooled, f"Meta-analysis: {name}", [origin_note(rows), _headline(pooled)], tables, remarks)
+    write_files(stem, pooled, f"Meta-analysis: {name}", [origin_note(rows), _headline(pooled)], tables, reading)
 
 
 def write_rows(stem: str | os.PathLike, rows: pd.DataFrame, name: str) -> None:

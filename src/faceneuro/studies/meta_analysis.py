@@ -223,6 +223,11 @@ def gather(
     if not parts:
         raise InputError("there is no effect size to pool: none of the studies has people held out (protocol grouped)")
     effects = pd.concat(parts, ignore_index=True)
+    if effects["accuracy"].isna().all():
+        raise InputError(
+            f"{' and '.join(map(str, tables))}: column accuracy_pct is blank in every row, so there is nothing to "
+            "pool; fill in what is known"
+        )
     twice = effects["study"][effects["study"].duplicated()]
     if len(twice):
         raise InputError(
