@@ -2,7 +2,8 @@
 
 from faceneuro.evaluation.explanations import explain_images, explain_measures, to_explain
 from faceneuro.models import IMAGES
-from faceneuro.studies.palsy import CLASSES, images_of, model_inputs, read_samples
+from faceneuro.studies.palsy import CLASSES, model_inputs, read_samples
+from faceneuro.studies.pictures import images_of
 from faceneuro.tables import EXPLANATIONS, read_table, write_table
 from faceneuro.training.devices import lease
 from faceneuro.training.fit import load_weights

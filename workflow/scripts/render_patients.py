@@ -1,9 +1,9 @@
-"""The patients of one shard -> a video of each task, and the truth about every frame."""
+"""The patients of one shard -> a video or a photograph of each task, and the truth about every frame."""
 
 from pathlib import Path
 
 from faceneuro.cohorts.virtual.heads import UNIT_NAMES, load_heads
-from faceneuro.cohorts.virtual.patients import recruit
+from faceneuro.cohorts.virtual.patients import file_name, recruit
 from faceneuro.cohorts.virtual.record import POINTS, record_clip
 from faceneuro.tables import TableWriter, truth_schema
 from faceneuro.workflow import job
@@ -16,6 +16,6 @@ with job(snakemake) as run:
     key = {"cohort": snakemake.wildcards.cohort}
     with TableWriter(snakemake.output.truth, truth_schema(len(UNIT_NAMES), len(POINTS)), run.provenance) as truth:
         for patient, task in run.progress(clips):
-            _, rows = record_clip(heads, patient, task, cohort, folder / f"{patient.subject}_{task}.mp4")
-            for row in rows:
+            path = folder / file_name(patient, task, cohort["medium"])
+            for row in record_clip(heads, patient, task, cohort, path):
                 truth.append(key | row)

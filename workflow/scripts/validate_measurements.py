@@ -1,4 +1,4 @@
-"""Landmarks and truth of the virtual cohorts -> how well the measurements follow the faces."""
+"""Landmarks and truth of the filmed virtual cohorts -> how well the measurements follow the faces."""
 
 from itertools import chain
 from pathlib import Path
@@ -14,4 +14,4 @@ with job(snakemake):
     truth = (read_rows(path, [*KEYS, "points"]) for path in snakemake.input.truth)
     points = {name: landmark for name, (landmark, _) in POINTS.items()}
     found = validate(chain.from_iterable(landmarks), chain.from_iterable(truth), points)
-    write_validation(found, Path(snakemake.output.csv).with_suffix(""))
+    write_validation(found, Path(snakemake.output.csv).with_suffix(""), snakemake.params.photographed)
