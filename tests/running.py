@@ -22,6 +22,10 @@ from snakemake_interface_logger_plugins.common import LogEvent
 ROOT = Path(__file__).resolve().parents[1]
 ASSETS = ROOT / "resources" / "assets"
 
+DEFAULT = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
+NO_COHORT, NO_STUDY = (dict.fromkeys(DEFAULT[part]) for part in ("cohorts", "studies"))
+"""Configuration that removes every cohort and every study of the default, to add one's own to."""
+
 
 @dataclass
 class Ran:

@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from types import ModuleType
@@ -10,10 +11,11 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import save_file
 from timm.models.mlp_mixer import MlpMixer
 from timm.models.resnet import BasicBlock, ResNet
+from timm.models.swin_transformer import SwinTransformer
 from torch import nn
 
 from faceneuro.errors import InputError
-from faceneuro.models import backbones
+from faceneuro.models import EXTRACTOR, FAMILIES, PARKINSON_FAMILIES, backbones
 from faceneuro.models.backbones import IMAGENET, UNFREEZE, build, load, origin, split, trained_part
 
 RANDOM = {
@@ -24,6 +26,8 @@ RANDOM = {
     "normalisation": "checkpoint",
     "unfreeze": "last_block",
 }
+
+TINY = ("mixer", "resnet", "fastervit", "mobilenet", "swin", "efficientnet")
 
 
 class TinyFasterViT(nn.Module):
@@ -61,6 +65,16 @@ def tiny(family: str) -> nn.Module:
         network = MlpMixer(0, img_size=32, patch_size=8, num_blocks=3, embed_dim=16)
     elif family == "resnet":
         network = ResNet(BasicBlock, (1, 1, 1, 1), num_classes=0, channels=(4, 8, 8, 16))
+    elif family == "swin":
+        size = {"img_size": 32, "patch_size": 2, "window_size": 4}
+        network = SwinTransformer(
+            num_classes=0, embed_dim=8, depths=(1, 2, 1, 2), num_heads=(1, 1, 2, 2), drop_path_rate=0, **size
+        )
+    elif family == "mobilenet":
+        # The smallest that there is.
+        network = timm.create_model("mobilenetv4_conv_small_035", num_classes=0)
+    elif family == "efficientnet":
+        network = timm.create_model("tf_efficientnetv2_b0", num_classes=0, channel_multiplier=0.1)
     else:
         network = TinyFasterViT(0)
     network.pretrained_cfg = {"mean": (0.4, 0.5, 0.6), "std": (0.2, 0.3, 0.4)}
@@ -68,7 +82,7 @@ def tiny(family: str) -> nn.Module:
 
 
 @pytest.mark.parametrize("unfreeze", UNFREEZE)
-@pytest.mark.parametrize("family", ["mixer", "resnet", "fastervit"])
+@pytest.mark.parametrize("family", TINY)
 def test_both_parts_one_after_the_other_are_the_normalised_backbone(family, unfreeze):
     network = tiny(family).eval()
     images = torch.rand(3, 3, 32, 32)
@@ -85,7 +99,24 @@ def test_both_parts_one_after_the_other_are_the_normalised_backbone(family, unfr
             torch.testing.assert_close(tail.eval()(frozen(images)), expected, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("family", ["mixer", "resnet", "fastervit"])
+@pytest.mark.parametrize("unfreeze", UNFREEZE)
+def test_maps_are_what_is_pooled_otherwise(unfreeze):
+    network = tiny("resnet").eval()
+    images = torch.rand(3, 3, 64, 96)
+    pooled, maps = (split(network, "resnet", unfreeze, maps=kept) for kept in (False, True))
+    with torch.no_grad():
+        found = maps[1].eval()(maps[0](images))
+        assert found.shape == (3, 16, 2, 3)
+        torch.testing.assert_close(found.mean((2, 3)), pooled[1].eval()(pooled[0](images)))
+    assert [len(list(part.parameters())) for part in maps] == [len(list(part.parameters())) for part in pooled]
+
+
+def test_networks_without_maps_say_so():
+    with pytest.raises(ValueError, match="swin has no maps to give, only resnet"):
+        split(tiny("swin"), "swin", "head", maps=True)
+
+
+@pytest.mark.parametrize("family", TINY)
 def test_what_is_trained_is_what_was_asked_for(family):
     network = tiny(family)
     counts = {}
@@ -99,6 +130,9 @@ def test_what_is_trained_is_what_was_asked_for(family):
         "mixer": lambda: [network.blocks[-1], network.norm],
         "resnet": lambda: [network.layer4],
         "fastervit": lambda: [network.levels[-1], network.norm],
+        "mobilenet": lambda: [network.blocks[-2], network.blocks[-1], network.conv_head, network.norm_head],
+        "swin": lambda: [network.layers[-1], network.norm],
+        "efficientnet": lambda: [network.blocks[-1], network.conv_head, network.bn2],
     }[family]()
     block = sum(parameter.numel() for module in last for parameter in module.parameters())
     assert counts == {"head": 0, "last_block": block, "all": total}
@@ -171,7 +205,13 @@ def test_a_missing_file_is_named():
 
 @pytest.mark.parametrize(
     ("family", "named"),
-    [("mixer", "timm/mixer_b16_224.miil_in21k_ft_in1k"), ("resnet", "timm/resnet50.tv2_in1k")],
+    [
+        ("mixer", "timm/mixer_b16_224.miil_in21k_ft_in1k"),
+        ("resnet", "timm/resnet50.tv2_in1k"),
+        ("mobilenet", "timm/mobilenetv4_conv_medium.e500_r224_in1k"),
+        ("swin", "timm/swin_tiny_patch4_window7_224.ms_in1k"),
+        ("efficientnet", "timm/tf_efficientnetv2_s.in1k"),
+    ],
 )
 def test_without_a_network_the_missing_weights_are_named_with_the_remedies(family, named, monkeypatch, tmp_path):
     def offline(*args, **kwargs):
@@ -271,8 +311,89 @@ def test_images_are_normalised_as_the_checkpoint_was(checkpoint, mean):
     assert frozen.mean.flatten().tolist() == pytest.approx(IMAGENET[0])
 
 
+@pytest.mark.parametrize(
+    ("family", "name", "millions", "features"),
+    [
+        ("resnet", "resnet18", 11.7, 512),
+        ("mobilenet", "mobilenetv4_conv_medium", 9.7, 1280),
+        ("swin", "swin_tiny_patch4_window7_224", 28.3, 768),
+        ("efficientnet", "tf_efficientnetv2_s", 21.5, 1280),
+    ],
+)
+def test_the_networks_of_the_parkinson_paper_have_their_published_size(family, name, millions, features):
+    settings = RANDOM | {"size": "small" if family == "resnet" else "paper", "pixels": 224}
+    assert backbones.ARCHITECTURES[family][settings["size"]] == name
+    network = build(family, settings)
+    # Published sizes include the classifier of ImageNet's thousand classes.
+    classifier = features * 1000 + 1000
+    assert round((sum(p.numel() for p in network.parameters()) + classifier) / 1e6, 1) == millions
+    frozen, tail, found = load(family, settings)
+    assert found == features
+    with torch.no_grad():
+        assert tail.eval()(frozen(torch.rand(1, 3, 224, 224))).shape == (1, features)
+
+
+@pytest.mark.parametrize("pixels", [64, 96, 112, 224])
+def test_every_network_of_the_parkinson_study_takes_images_of_the_size_that_is_set(pixels):
+    for family in set(PARKINSON_FAMILIES.values()):
+        maps = family == EXTRACTOR
+        frozen, tail, features = load(family, RANDOM | {"pixels": pixels, "unfreeze": "head"}, maps=maps)
+        side = -(-pixels // 32)
+        expected = (1, features, side, side) if maps else (1, features)
+        assert tail(frozen(torch.rand(1, 3, pixels, pixels))).shape == expected
+
+
+def test_a_swin_for_smaller_images_takes_the_weights_of_one_for_larger(tmp_path):
+    large = build("swin", RANDOM | {"pixels": 224})
+    save_file(large.state_dict(), tmp_path / "own.safetensors")
+    small = build("swin", RANDOM | {"pixels": 112, "seed": 2, "weights": str(tmp_path / "own.safetensors")})
+    theirs, found = large.state_dict(), small.state_dict()
+    # The last stage has 4 patches across, less than a window's 7: distances of -3 to 3 are left of -6 to 6.
+    tables = [f"layers.3.blocks.{k}.attn.relative_position_bias_table" for k in (0, 1)]
+    for entry in tables:
+        assert torch.equal(found.pop(entry).view(7, 7, -1), theirs[entry].view(13, 13, -1)[3:10, 3:10])
+    assert all(torch.equal(value, theirs[entry]) for entry, value in found.items())
+
+
+def test_a_swins_weights_are_read_as_its_authors_keep_them(tmp_path):
+    state = build("swin", RANDOM | {"pixels": 224}).state_dict()
+    theirs = {
+        re.sub(r"layers\.(\d)\.downsample", lambda found: f"layers.{int(found[1]) - 1}.downsample", entry): value
+        for entry, value in state.items()
+    }
+    theirs |= {"layers.0.blocks.1.attn_mask": torch.zeros(64, 49, 49), "head.weight": torch.zeros(1000, 768)}
+    torch.save({"model": theirs}, tmp_path / "own.pth")
+    found = build("swin", RANDOM | {"pixels": 224, "seed": 2, "weights": str(tmp_path / "own.pth")}).state_dict()
+    assert all(torch.equal(found[entry], value) for entry, value in state.items())
+
+
+@pytest.mark.parametrize("family", ["swin", "efficientnet"])
+def test_weights_of_another_network_are_refused_by_the_key_of_the_study(family, tmp_path):
+    save_file(timm.create_model("mobilenetv4_conv_small_050").state_dict(), tmp_path / "own.safetensors")
+    settings = RANDOM | {"pixels": 224, "weights": str(tmp_path / "own.safetensors")}
+    with pytest.raises(
+        InputError, match=rf"studies\.parkinson\.backbones\.{family}\.weights: .*does not hold the weights of "
+    ):
+        build(family, settings, "studies.parkinson.backbones")
+
+
+@pytest.mark.parametrize("family", ["mobilenet", "swin", "efficientnet"])
+def test_the_classifier_of_a_file_stays_out(family, tmp_path):
+    name = backbones.ARCHITECTURES[family]["small"]
+    state = timm.create_model(name, num_classes=7).state_dict()
+    save_file(state, tmp_path / "own.safetensors")
+    found = build(family, RANDOM | {"pixels": 224, "weights": str(tmp_path / "own.safetensors")}).state_dict()
+    assert all(torch.equal(value, state[entry]) for entry, value in found.items())
+
+
+def test_weights_fit_networks_that_have_published_ones():
+    # As timm names them; nothing is fetched.
+    for architecture, checkpoint in backbones.CHECKPOINTS.items():
+        assert f"{architecture}.{checkpoint}" in timm.list_pretrained(architecture + ".*")
+
+
 @pytest.mark.parametrize("size", ["small", "paper"])
-@pytest.mark.parametrize("family", ["mixer", "resnet"])
+@pytest.mark.parametrize("family", ["mixer", "resnet", "mobilenet", "swin", "efficientnet"])
 def test_a_head_alone_needs_no_backbone_to_know_its_inputs(family, size, monkeypatch):
     _, _, features = load(family, RANDOM | {"size": size})
     monkeypatch.setattr(backbones, "build", None)
@@ -282,4 +403,5 @@ def test_a_head_alone_needs_no_backbone_to_know_its_inputs(family, size, monkeyp
 
 
 def test_sizes_and_families_agree():
-    assert set(backbones.ARCHITECTURES) == set(backbones.FAMILIES)
+    assert set(backbones.ARCHITECTURES) == {*FAMILIES, *PARKINSON_FAMILIES.values()}
+    assert {name for sizes in backbones.ARCHITECTURES.values() for name in sizes.values()} == set(backbones.FEATURES)

@@ -58,6 +58,13 @@ def test_every_preset_is_valid_over_the_default(preset: Path):
         ("cohorts.mine", {"kind": "own_videos"}, ["cohorts.mine", "'root' is missing"]),
         ("cohorts.My Cohort", {"kind": "own_videos"}, ["config key cohorts", "not a usable name"]),
         ("features.flow.grid", [480], ["features.flow.grid"]),
+        ("studies.parkinson.tasks", ["anger"], ["studies.parkinson.tasks"]),
+        ("studies.parkinson.stages.early", [0, 1], ["studies.parkinson.stages", "severity 1 is in both stages"]),
+        ("studies.parkinson.pretraining.cohort", None, ["backbones.resnet.weights", "neither a cohort nor a folder"]),
+        ("studies.parkinson.pretraining.cohort", "virtual_parkinson", ["pretraining.cohort", "are to be tested"]),
+        ("studies.parkinson.pretraining.cohort", "virtual", ["pretraining.cohort", "there is no cohort 'virtual'"]),
+        ("studies.parkinson.pretraining.folder", "x", ["studies.parkinson.pretraining", "set one of them to null"]),
+        ("studies.parkinson.models", ["swin"], ["protocols.sources.models", "'attention_fusion' is not in"]),
     ],
 )
 def test_a_mistake_is_one_sentence_that_names_the_key(key, value, words):
@@ -81,17 +88,27 @@ def test_a_key_that_is_missing_is_named(key):
 
 
 def clips(**subjects_by_group: int) -> dict:
-    subjects_by_group = {"palsy": 5} | subjects_by_group
-    rows = [
-        {"subject": f"{group}{number}", "group": group, "task": "open", "problem": None}
-        for group, count in subjects_by_group.items()
-        for number in range(count)
-    ]
-    return {cohort: {"shard": rows} for cohort in DEFAULT["cohorts"]}
+    subjects_by_group = {"palsy": 5, "parkinson": 15} | subjects_by_group
+
+    def rows(task: str) -> list[dict]:
+        return [
+            {"subject": f"{group}{number}", "group": group, "task": task, "severity": number % 3, "problem": None}
+            for group, count in subjects_by_group.items()
+            for number in range(count)
+        ]
+
+    return {cohort: {"shard": rows(block["tasks"][0])} for cohort, block in DEFAULT["cohorts"].items()}
 
 
 def test_enough_subjects_pass():
     check_subjects(DEFAULT, clips(healthy=5, als=5))
+
+
+def test_a_stage_with_too_few_patients_is_told_before_any_work():
+    with pytest.raises(InputError, match="each class, but 'early' has 3"):
+        check_subjects(changed("studies.parkinson.protocols.grouped.folds", 5), clips(healthy=9, als=9, parkinson=7))
+    with pytest.raises(InputError, match=r"parkinson.stages.early: no patient has a severity of 7 or 8.5; .* 2"):
+        check_subjects(changed("studies.parkinson.stages.early", [7, 8.5]), clips(healthy=9, als=9))
 
 
 def test_fewer_subjects_than_folds_are_told_before_any_work():

@@ -114,10 +114,10 @@ def test_measurements_follow_the_face(validation, cohort, measure, least_r):
 
 def test_its_accuracy_enters_the_living_meta_analysis_and_says_that_it_is_virtual(default):
     rows = pd.read_csv(default / "results/tables/meta_analysis_living_rows.csv")
-    assert len(rows) == 27
+    assert len(rows) == 28
     own = rows[rows["study"].str.contains("als, dual_branch")].iloc[0]
     assert own["origin"] == "virtual cohort virtual_als"
-    assert rows.iloc[-1]["origin"] == "virtual cohort virtual_palsy"
+    assert rows.iloc[-1]["origin"] == "virtual cohort virtual_parkinson"
     accuracy = headline(default, "accuracy", "grouped", "subject").loc["dual_branch"]
     found = own[["accuracy", "ci_low", "ci_high"]].to_numpy(float)
     np.testing.assert_allclose(found, 100 * accuracy[["reproduced", "ci_low", "ci_high"]].to_numpy(float))

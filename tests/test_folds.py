@@ -209,6 +209,154 @@ def test_roles_follow_the_samples_through_a_table(tmp_path):
         roles_of(folds, 1, samples.iloc[1:])
 
 
+SOURCES = {"validation_fraction": 0.2, "seed": 1, "negative": "Non-PD"}
+
+
+def of_sources(sizes: dict[tuple[str, str], int], frames: int = 1) -> pd.DataFrame:
+    """Samples of so many subjects of each label and source."""
+    rows = [
+        {"label": label, "source": source, "number": number}
+        for (label, source), count in sizes.items()
+        for number in range(count)
+    ]
+    # Names in an order that has nothing to do with labels and sources.
+    names = np.random.default_rng(0).permutation(len(rows))
+    samples = pd.DataFrame(rows).assign(cohort="c", subject=[f"s{name:03}" for name in names], clip="expressions")
+    samples = pd.concat([samples.assign(frame=frame) for frame in range(frames)], ignore_index=True)
+    return samples.drop(columns="number").astype({"frame": "int32"})
+
+
+def counts_by_fold(table: pd.DataFrame, samples: pd.DataFrame, by: list[str], folds: int) -> pd.DataFrame:
+    """Subjects tested in each fold (columns), for each class or source of a class (rows)."""
+    tested = table[table["role"] == "test"].merge(samples).drop_duplicates([*SUBJECT])
+    return tested.groupby([*by, "fold"]).size().unstack(fill_value=0).reindex(columns=range(folds), fill_value=0)
+
+
+source_sizes = st.dictionaries(
+    st.tuples(st.sampled_from(["Non-PD", "Early", "Mid/late"]), st.sampled_from(["a", "b", "c", "d"])),
+    st.integers(1, 12),
+    min_size=2,
+)
+
+
+@given(source_sizes, st.integers(2, 6), st.integers(0, 20), st.randoms(use_true_random=False))
+@settings(max_examples=40)
+def test_folds_have_their_share_of_each_class_and_of_each_source_within_it(sizes, folds, seed, random):
+    samples = of_sources(sizes, frames=2)
+    of_class = samples.drop_duplicates(SUBJECT)["label"].value_counts()
+    options = GROUPED | {"folds": folds, "seed": seed}
+    if len(of_class) < 2 or of_class.min() < folds:
+        with pytest.raises(InputError):
+            split(samples, "parkinson", "grouped", **options)
+        return
+    table = split(samples, "parkinson", "grouped", **options)
+    assert (table.groupby(["fold", *SUBJECT])["role"].nunique() == 1).all()
+    assert not table[table["role"] == "test"].duplicated(list(KEYS)).any()
+    assert (table["role"] == "test").sum() == len(samples)
+    for by in (["label"], *([["label", "source"]] if samples["source"].nunique() > 1 else [])):
+        counts = counts_by_fold(table, samples, by, folds)
+        assert (counts.max(axis=1) - counts.min(axis=1) <= 1).all()
+    trained = table[table["role"] == "train"].merge(samples)
+    assert (trained.groupby("fold")["label"].nunique() == len(of_class)).all()
+    order = random.sample(range(len(samples)), len(samples))
+    pd.testing.assert_frame_equal(split(samples.iloc[order], "parkinson", "grouped", **options), table)
+
+
+def test_folds_differ_in_size_by_one_at_most_and_the_seed_deals_them():
+    samples = of_sources({("Non-PD", "a"): 13, ("Non-PD", "b"): 9, ("Early", "x"): 8, ("Mid/late", "x"): 7})
+    first, second = (split(samples, "parkinson", "grouped", **GROUPED | {"folds": 5, "seed": seed}) for seed in (1, 2))
+    assert not first.equals(second)
+    for table in (first, second):
+        sizes = table[table["role"] == "test"].groupby("fold").size()
+        assert sizes.max() - sizes.min() <= 1
+
+
+def test_one_source_only_is_no_source_at_all():
+    samples = of_sources({("Non-PD", "a"): 10, ("Early", "a"): 6, ("Mid/late", "a"): 5})
+    expected = split(samples.drop(columns="source"), "parkinson", "grouped", **GROUPED)
+    pd.testing.assert_frame_equal(split(samples, "parkinson", "grouped", **GROUPED), expected)
+    unknown = samples.assign(source=None)
+    pd.testing.assert_frame_equal(split(unknown, "parkinson", "grouped", **GROUPED), expected)
+
+
+def test_a_source_that_nobody_noted_is_one_like_any_other():
+    samples = of_sources({("Non-PD", "a"): 9, ("Non-PD", "b"): 6, ("Early", "b"): 6})
+    table = split(samples, "parkinson", "grouped", **GROUPED)
+    unnamed = samples.assign(source=samples["source"].replace({"a": None}))
+    pd.testing.assert_frame_equal(split(unnamed, "parkinson", "grouped", **GROUPED), table)
+
+
+def test_a_subject_of_two_sources_or_labels_is_refused():
+    samples = of_sources({("Non-PD", "a"): 4, ("Early", "b"): 4}, frames=2)
+    for name, other in (("source", "z"), ("label", "Mid/late")):
+        torn = samples.copy()
+        torn.loc[0, name] = other
+        with pytest.raises(ValueError, match=f"a subject has two {name}s"):
+            split(torn, "parkinson", "grouped", **GROUPED | {"folds": 2})
+
+
+@given(
+    st.dictionaries(st.sampled_from(["a", "b", "c", "d"]), st.integers(1, 9), min_size=2),
+    st.integers(1, 6),
+    st.sampled_from(["a", "clinic"]),
+    st.integers(0, 20),
+)
+@settings(max_examples=30)
+def test_each_source_of_the_healthy_is_held_out_once_and_nobody_else_is(healthy, patients, clinic, seed):
+    sizes = {("Non-PD", source): count for source, count in healthy.items()}
+    sizes |= {("Early", clinic): patients, ("Mid/late", clinic): patients}
+    samples = of_sources(sizes, frames=2)
+    table = split(samples, "parkinson", "sources", **SOURCES | {"seed": seed})
+    assert table["fold"].nunique() == len(healthy)
+    assert len(table) == len(healthy) * len(samples)
+    assert (table.groupby(["fold", *SUBJECT])["role"].nunique() == 1).all()
+    labelled = table.merge(samples)
+    tested = labelled[labelled["role"] == "test"]
+    assert set(tested["label"]) == {"Non-PD"}
+    assert tested.groupby("fold")["source"].unique().map(list).tolist() == [[source] for source in sorted(healthy)]
+    assert tested.groupby("source")["subject"].nunique().to_dict() == healthy
+    trained = labelled[labelled["role"] == "train"]
+    assert (trained.groupby("fold")["label"].nunique() == 3).all()
+
+
+@pytest.mark.parametrize(
+    ("source", "words"), [("studio", "all of them come from 'studio'"), (None, "all of them come from one without a")]
+)
+def test_a_single_source_of_the_healthy_cannot_be_held_out(source, words):
+    samples = of_sources({("Non-PD", "x"): 6, ("Early", "clinic"): 3}).replace({"source": {"x": source}})
+    with pytest.raises(InputError, match=rf"studies\.parkinson\.protocols\.sources: .* Non-PD .*{words}.*leave"):
+        split(samples, "parkinson", "sources", **SOURCES)
+    without = samples[samples["label"] == "Non-PD"].drop(columns="source")
+    both = pd.concat([without, samples[samples["label"] == "Early"].drop(columns="source")])
+    with pytest.raises(InputError, match="one without a name"):
+        split(both, "parkinson", "sources", **SOURCES)
+
+
+def test_whose_sources_are_held_out_must_be_known():
+    samples = of_sources({("Non-PD", "a"): 4, ("Non-PD", "b"): 4, ("Early", "b"): 4})
+    for negative in ("Healthy", None):
+        with pytest.raises(ValueError, match="needs the label of the healthy"):
+            split(samples, "parkinson", "sources", **SOURCES | {"negative": negative})
+
+
+def test_a_source_planned_for_and_lost_makes_a_fold_that_tests_nobody(caplog):
+    samples = of_sources({("Non-PD", "a"): 4, ("Non-PD", "b"): 4, ("Early", "clinic"): 4})
+    table = split(samples, "parkinson", "sources", expected=3, **SOURCES)
+    assert set(table.loc[table["fold"] == 2, "role"]) == {"train"}
+    assert "1 of 3 planned folds test nobody, because as many sources have no usable sample" in caplog.text
+
+
+@pytest.mark.parametrize("few", ["Early", "Mid/late", "Non-PD"])
+@pytest.mark.parametrize("known", [True, False])
+def test_of_three_classes_the_one_with_too_few_subjects_is_named(few, known):
+    samples = of_sources({(label, label[0]): 2 if label == few else 5 for label in ("Non-PD", "Early", "Mid/late")})
+    samples = samples if known else samples.drop(columns="source")
+    with pytest.raises(
+        InputError, match=rf"studies\.parkinson\.protocols\.grouped\.folds: it is 3, but class {few} has 2 subjects"
+    ):
+        split(samples, "parkinson", "grouped", **GROUPED)
+
+
 def test_fewer_subjects_than_folds_is_named_with_its_remedy():
     with pytest.raises(
         InputError, match=r"studies\.als\.protocols\.grouped\.folds: it is 3, but class ALS has 2 subjects.*lower it"
@@ -242,6 +390,29 @@ def test_permuted_labels_keep_class_sizes_and_are_independent_of_the_old(healthy
     assert abs(swapped - healthy * als / (healthy + als)) <= 0.5
     order = random.sample(list(labels.index), len(labels))
     pd.testing.assert_series_equal(permute_labels(labels[order], seed), permuted[order])
+
+
+@given(st.lists(st.integers(1, 30), min_size=3, max_size=5), st.integers(0, 100), st.randoms(use_true_random=False))
+def test_labels_of_several_classes_are_dealt_anew_and_tell_nothing_of_the_old(sizes, seed, random):
+    old = np.repeat([f"c{i}" for i in range(len(sizes))], sizes)
+    labels = pd.Series(np.random.default_rng(0).permutation(old), [f"s{i:03}" for i in range(len(old))])
+    permuted = permute_labels(labels, seed)
+    assert permuted.value_counts().to_dict() == labels.value_counts().to_dict()
+    found = pd.crosstab(labels, permuted)
+    independent = np.outer(found.sum(axis=1), found.sum(axis=0)) / len(labels)
+    assert np.abs(found - independent).to_numpy().max() < 2
+    order = random.sample(list(labels.index), len(labels))
+    pd.testing.assert_series_equal(permute_labels(labels[order], seed), permuted[order])
+
+
+def test_the_seed_decides_who_gets_which_of_several_labels():
+    labels = pd.Series(["Non-PD"] * 34 + ["Early"] * 12 + ["Mid/late"] * 8)
+    assert not permute_labels(labels, 1).equals(permute_labels(labels, 2))
+    # Whoever was early may become anything.
+    became = {label for seed in range(20) for label in permute_labels(labels, seed)[[40]]}
+    assert became == {"Non-PD", "Early", "Mid/late"}
+    with pytest.raises(ValueError, match="labels of one class cannot be permuted"):
+        permute_labels(labels[:5], 1)
 
 
 def test_half_of_each_class_swaps_when_classes_are_equal():

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from faceneuro.tables import read_table
-from running import ROOT, run
+from running import NO_STUDY, ROOT, run
 
 pytestmark = pytest.mark.workflow
 
@@ -134,6 +134,6 @@ def test_it_can_be_left_out(tmp_path):
 def test_the_living_collection_waits_for_the_studies(tmp_path):
     planned = run(tmp_path, "results/tables/meta_analysis_living.md", dryrun=True)
     assert {"gather_effects", "evaluate_study", "render_patients"} <= set(planned.rules)
-    none = run(tmp_path, config={"studies": {"als": None, "palsy": None}}, dryrun=True)
+    none = run(tmp_path, config={"studies": NO_STUDY}, dryrun=True)
     assert none.succeeded, none.messages
     assert "results/meta_analysis/living" not in none.messages

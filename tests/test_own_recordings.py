@@ -15,7 +15,7 @@ from faceneuro.cohorts.virtual.record import record_clip
 from faceneuro.tables import read_table
 from faceneuro.video.decoding import decode
 from faceneuro.video.encoding import encode
-from running import run
+from running import NO_COHORT, NO_STUDY, run
 from test_decoding import turn_tag
 
 pytestmark = pytest.mark.workflow
@@ -25,20 +25,21 @@ COHORT = {
     "seed": 5,
     "groups": {"healthy": 2, "als": 2},
     "tasks": ["open"],
+    "medium": "video",
     "seconds": 0.8,
     "confound": 0.0,
+    "sources": None,
     "video": {"width": 640, "height": 480, "fps": 30, "crf": 20},
     "subjects_per_shard": 1,
 }
 CONFIG = {
     "cohorts": {
-        "virtual_als": None,
-        "virtual_palsy": None,
+        **NO_COHORT,
         "own": {"kind": "own_videos", "root": "recordings", "clips": "clips.csv", "subjects_per_shard": 1},
     },
     "features": {"flow": {"grid": [24, 32]}},
     "studies": {
-        "palsy": None,
+        **NO_STUDY,
         "als": {
             "cohort": "own",
             "protocols": {"grouped": {"folds": "leave_one_subject_out"}},

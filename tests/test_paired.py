@@ -3,12 +3,13 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import f1_score, roc_auc_score
+from imblearn.metrics import geometric_mean_score
+from sklearn.metrics import cohen_kappa_score, f1_score, roc_auc_score
 
 from faceneuro.evaluation.intervals import subject_resamples
-from faceneuro.evaluation.metrics import LEVELS, evaluate
+from faceneuro.evaluation.metrics import LEVELS, class_probabilities, evaluate, units
 from faceneuro.evaluation.paired import p_value, paired_differences
-from test_metrics import CLASSES, predictions
+from test_metrics import CLASSES, STAGES, predictions, stages
 
 METRICS = ("f1/ALS", "recall/ALS", "roc_auc")
 KEYS = ["metric", "level", "aggregation"]
@@ -170,3 +171,72 @@ def test_what_cannot_be_compared_is_refused():
         compare(pd.concat([table, table.assign(protocol="published")]))
     with pytest.raises(ValueError, match="there is no metric 'f2'"):
         paired_differences(table, [("m0", "m1")], ["f2"], CLASSES, 10, 0)
+
+
+STAGE_METRICS = {
+    "g_mean": lambda truth, scores: geometric_mean_score(truth, scores.argmax(axis=1)),
+    "kappa/quadratic": lambda truth, scores: cohen_kappa_score(truth, scores.argmax(axis=1), weights="quadratic"),
+    "mae": lambda truth, scores: np.abs(truth - scores.argmax(axis=1)).mean(),
+    "roc_auc": lambda truth, scores: roc_auc_score(truth, scores, multi_class="ovr"),
+    "recall/Mid/late": lambda truth, scores: (scores[truth == 2].argmax(axis=1) == 2).mean(),
+}
+"""Metrics of three classes and what they are by other people's code, from truth (n,) and probabilities (n, 3)."""
+
+
+def staged(*skills: float, seed: int = 0) -> pd.DataFrame:
+    """Predictions of models of these skills, m0, m1 and so on, for the same subjects and frames of three classes."""
+    wanted = stages(seed, (6, 4, 5))
+    keys = ["subject", "frame"]
+    parts = []
+    for place, skill in enumerate(skills):
+        random = np.random.default_rng((seed, place))
+        lean = [1 + skill * (np.array(STAGES[:3]) == label) for label in wanted["label"]]
+        found = [random.multinomial(8, random.dirichlet(alpha)) / 8 for alpha in lean]
+        parts.append(wanted.assign(model=f"m{place}", probabilities=found).sort_values(keys))
+    return pd.concat(parts)
+
+
+def test_differences_of_three_classes_are_those_of_a_bootstrap_by_copying_subjects():
+    table, classes = staged(3.0, 1.0), STAGES[:3]
+    found = paired_differences(table, [("m0", "m1")], list(STAGE_METRICS), classes, 60, 3).set_index(KEYS)
+    tested = [units(table[table["model"] == model], "subject") for model in ("m0", "m1")]
+    subjects = np.unique(table["subject"])
+    stage = tested[0].set_index("subject")["label"][subjects].map(classes.index).to_numpy()
+    draws = subject_resamples(stage, 60, 3)
+    for metric, score in STAGE_METRICS.items():
+
+        def gain(rows: list[pd.DataFrame], score=score) -> float:
+            first, second = (
+                score(part["label"].map(classes.index).to_numpy(), class_probabilities(part)) for part in rows
+            )
+            return first - second
+
+        expected = np.array([gain([copied(part, subjects, counts) for part in tested]) for counts in draws])
+        row = found.loc[(metric, "subject", "pooled")]
+        assert row["difference"] == pytest.approx(gain(tested))
+        assert [row["ci_low"], row["ci_high"]] == pytest.approx(list(np.quantile(expected, [0.025, 0.975])))
+        rarer = min(np.mean(expected <= 1e-12), np.mean(expected >= -1e-12))
+        assert row["p_value"] == pytest.approx(np.clip(2 * rarer, 1 / 60, 1))
+        assert row["n_subjects"] == 15
+
+
+def test_differences_of_three_classes_are_those_of_the_metrics_table():
+    table, classes = staged(3.0, 0.5, seed=4), STAGES[:3]
+    values = evaluate(table, classes, 20, 3).set_index(["model", *KEYS])["value"]
+    names = [name for name in values.index.unique("metric") if not name.startswith("support")]
+    found = paired_differences(table, [("m0", "m1")], names, classes, 20, 3)
+    assert len(found) == len(names) * len(LEVELS) * 2
+    for row in found.itertuples():
+        at = (row.metric, row.level, row.aggregation)
+        assert row.difference == pytest.approx(values[("m0", *at)] - values[("m1", *at)], abs=1e-12)
+
+
+def test_only_what_both_models_of_three_classes_were_tested_on_counts():
+    table, classes = staged(3.0, 0.5), STAGES[:3]
+    lost = (table["model"] == "m1") & (table["subject"] == "s2_1")
+    pairs, names = [("m0", "m1"), ("m0", "absent")], list(STAGE_METRICS)
+    found = paired_differences(table[~lost], pairs, names, classes, 30, 3)
+    assert (found["n_subjects"] == 14).all()
+    pd.testing.assert_frame_equal(
+        found, paired_differences(table[table["subject"] != "s2_1"], pairs, names, classes, 30, 3)
+    )

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from faceneuro.models import BRANCHES, BUILDERS, IMAGES, INPUTS, KINDS, MODELS, PALSY_NETWORKS
+from faceneuro.models import BRANCHES, BUILDERS, IMAGES, INPUTS, KINDS, MODELS, PALSY_NETWORKS, PARKINSON_NETWORKS
 from faceneuro.models.palsy import ImageNetwork
 from faceneuro.training.fit import embed, fit, predict
 from faceneuro.training.loop import Part, train
@@ -129,7 +129,7 @@ def test_the_gate_lies_between_the_two_inputs():
 
 def test_the_registry_says_what_each_network_takes_and_how_it_is_trained():
     assert set(INPUTS) == set(KINDS) == set(PALSY_NETWORKS)
-    assert set(BUILDERS) == set(MODELS) | set(PALSY_NETWORKS)
+    assert set(BUILDERS) == set(MODELS) | set(PALSY_NETWORKS) | set(PARKINSON_NETWORKS)
     assert {name for name, kind in KINDS.items() if kind == "visual"} == set(IMAGES)
     assert {name for name, kind in KINDS.items() if kind == "fusion"} == set(BRANCHES) - {"late_rgb", "late_lines"}
     for *measures, image in BRANCHES.values():

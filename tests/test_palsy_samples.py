@@ -15,12 +15,12 @@ from faceneuro.studies.palsy import (
     LINES,
     PUBLISHED_MODEL,
     average,
-    images_of,
     model_inputs,
     note_of,
     read_samples,
     samples,
 )
+from faceneuro.studies.pictures import images_of
 from faceneuro.tables import CROPS, KEYS, LANDMARKS, MANIFEST, PALSY_SAMPLES, QUALITY, write_table
 
 GROUPS = {"negative": "healthy", "positive": "palsy"}

@@ -8,7 +8,7 @@ import pytest
 
 from faceneuro.tables import read_table
 from faceneuro.training.fit import load_weights
-from running import run
+from running import NO_COHORT, NO_STUDY, run
 from test_workflow import copy, over
 
 pytestmark = pytest.mark.workflow
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.workflow
 STUDY = "results/studies/palsy"
 CONFIG = {
     "cohorts": {
-        "virtual_als": None,
+        **NO_COHORT,
         "virtual_palsy": {
             "groups": {"healthy": 3, "palsy": 3},
             "tasks": ["smile_open", "brow_raise"],
@@ -26,7 +26,7 @@ CONFIG = {
     },
     "features": {"crops": {"at_most": 2}, "frames": {"keep": True}},
     "studies": {
-        "als": None,
+        **NO_STUDY,
         "palsy": {
             "models": ["handcrafted_fnn", "rgb_mixer", "early_rgb", "late_rgb", "surroundings_mixer"],
             "training": {"visual": {"epochs": 2}, "fnn": {"epochs": 3}, "fusion": {"epochs": 3}},

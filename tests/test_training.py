@@ -2,11 +2,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch import nn
 
 from faceneuro.errors import InputError
 from faceneuro.evaluation.metrics import evaluate
-from faceneuro.models import MODELS
-from faceneuro.training.fit import fit, load_weights, predict, save_weights
+from faceneuro.models import BUILDERS, MODELS
+from faceneuro.tables import PREDICTIONS, class_predictions_schema, provenance_of, read_table
+from faceneuro.training.fit import embed, fit, load_weights, predict, save_weights, write_fold
 from faceneuro.training.folds import SUBJECT, permute_labels, roles_of, split
 from faceneuro.training.reduction import inner_products, reduce
 
@@ -135,6 +137,194 @@ def test_a_rare_class_counts_as_much_as_a_common_one():
     roles = np.full(400, "train")
     fitted = fit("landmarks_only", inputs, positive, roles, SETTINGS | {"epochs": 20}, key=KEY)
     assert (fitted.probability[positive] > 0.5).mean() > 0.6
+
+
+class Linear(nn.Module):
+    """A layer on the landmarks; as many outputs as the objective wants."""
+
+    def __init__(self, sizes, settings):
+        super().__init__()
+        self.hidden = nn.Linear(sizes["landmarks"], 8)
+        self.drop = nn.Dropout(0.2)
+        self.last = nn.Linear(8, settings["classes"] - (settings["objective"]["loss"] == "corn"))
+
+    def embed(self, inputs):
+        return torch.relu(self.hidden(inputs["landmarks"]))
+
+    def gate(self, inputs):
+        return torch.sigmoid(inputs["landmarks"][:, :3])
+
+    def forward(self, inputs):
+        return self.last(self.drop(self.embed(inputs)))
+
+
+@pytest.fixture
+def linear(monkeypatch) -> str:
+    monkeypatch.setitem(BUILDERS, "linear", Linear)
+    return "linear"
+
+
+LOSSES = ("focal", "cross_entropy", "corn")
+
+
+def settings_for(loss: str, classes: int = 3, **more) -> dict:
+    objective = {"loss": loss, "gamma": 2.0, "weights": "ratio"}
+    return SETTINGS | {"learning_rate": 0.03, "classes": classes, "objective": objective} | more
+
+
+def stages(n: int = 240, classes: int = 3, seed: int = 0) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+    """Inputs whose first feature grows with the class, of which the last is rare; labels and roles."""
+    random = np.random.default_rng(seed)
+    labels = np.minimum(random.geometric(0.45, n) - 1, classes - 1)
+    labels[: 6 * classes] = np.repeat(np.arange(classes), 6)
+    values = random.normal(size=(n, 12))
+    values[:, 0] += 3 * labels
+    roles = np.array(["train", "train", "train", "validation", "test", "unused"])[np.arange(n) % 6]
+    return {"landmarks": values.astype(np.float32)}, labels, roles
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_more_than_two_classes_are_learnt(loss, linear):
+    inputs, labels, roles = stages(600, classes=4)
+    settings = settings_for(loss, classes=4, epochs=25, weight_decay=0.0)
+    fitted = fit(linear, inputs, labels, roles, settings, key=KEY)
+    assert fitted.probability.shape == (600, 4)
+    np.testing.assert_allclose(fitted.probability.sum(1), 1)
+    test = roles == "test"
+    assert (fitted.probability.argmax(1) == labels)[test].mean() > 0.75
+    again = fit(linear, inputs, labels, roles, settings, key=KEY)
+    np.testing.assert_array_equal(fitted.probability, again.probability)
+    np.testing.assert_array_equal(predict(linear, fitted.weights, inputs, settings), fitted.probability)
+    for row in fitted.history[-2:]:
+        mine = roles == row["part"]
+        assert row["accuracy"] == pytest.approx((fitted.probability.argmax(1) == labels)[mine].mean())
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_held_out_samples_of_several_classes_change_nothing_but_their_own_prediction(loss, linear):
+    inputs, labels, roles = stages()
+    first = fit(linear, inputs, labels, roles, settings_for(loss), key=KEY)
+    hidden = (roles == "test") | (roles == "unused")
+    other = {"landmarks": inputs["landmarks"] + 7 * hidden[:, None].astype(np.float32)}
+    second = fit(linear, other, np.where(hidden, (labels + 1) % 3, labels), roles, settings_for(loss), key=KEY)
+    np.testing.assert_array_equal(first.probability[~hidden], second.probability[~hidden])
+    assert (first.probability[hidden] != second.probability[hidden]).any()
+    assert first.history == second.history
+
+
+def test_the_history_of_a_focal_loss_is_its_formula_weighted_by_the_training_part_alone(linear):
+    inputs, labels, roles = stages()
+    settings = settings_for("focal", select="best_validation", epochs=12)
+    fitted = fit(linear, inputs, labels, roles, settings, key=KEY)
+    counts = np.bincount(labels[roles == "train"])
+    assert len(set(counts)) == 3
+    of_truth = np.take_along_axis(fitted.probability, labels[:, None], 1)[:, 0]
+    losses = -(counts.max() / counts)[labels] * (1 - of_truth) ** 2 * np.log(of_truth)
+    history = pd.DataFrame(fitted.history).pivot(index="epoch", columns="part", values="loss")
+    chosen = history["validation"].idxmin()
+    for part in ("train", "validation"):
+        assert losses[roles == part].mean() == pytest.approx(history[part][chosen], rel=1e-4)
+
+
+def test_weights_of_classes_reach_the_rare_one(linear):
+    random = np.random.default_rng(0)
+    labels = np.where(np.arange(600) % 20 == 0, 2, np.arange(600) % 2)
+    inputs = {"landmarks": random.normal(size=(600, 3)).astype(np.float32)}
+    inputs["landmarks"][:, 0] += 1.5 * (labels == 2)
+    roles = np.full(600, "train")
+    found = {}
+    for weights in ("none", "ratio"):
+        settings = settings_for("focal", epochs=20)
+        settings["objective"]["weights"] = weights
+        fitted = fit(linear, inputs, labels, roles, settings, key=KEY)
+        found[weights] = (fitted.probability.argmax(1) == 2)[labels == 2].mean()
+    assert found["ratio"] > 0.5 > found["none"]
+
+
+@pytest.mark.parametrize("missing", [0, 1, 2])
+def test_a_class_that_the_training_part_lacks_is_named(missing, linear):
+    inputs, labels, roles = stages()
+    roles[labels == missing] = "test"
+    with pytest.raises(ValueError, match=f"training part has no sample of class {missing}"):
+        fit(linear, inputs, labels, roles, settings_for("focal"), key=KEY)
+    with pytest.raises(ValueError, match="training part has no sample of class 1"):
+        fit("dual_branch", inputs, np.zeros(len(roles), bool), roles, SETTINGS, key=KEY)
+
+
+def test_a_label_beyond_the_classes_is_refused(linear):
+    inputs, labels, roles = stages(classes=4)
+    with pytest.raises(ValueError, match="a label is 3, where there are 3 classes"):
+        fit(linear, inputs, labels, roles, settings_for("focal"), key=KEY)
+
+
+def test_a_plain_model_knows_several_classes_too():
+    inputs, labels, roles = stages(600)
+    fitted = fit("logistic_regression", inputs, labels, roles, {"classes": 3}, key=KEY)
+    assert fitted.probability.shape == (600, 3)
+    validation = roles == "validation"
+    accuracy = (fitted.probability.argmax(1) == labels)[validation].mean()
+    assert accuracy > 0.8
+    assert fitted.history[1]["accuracy"] == pytest.approx(accuracy)
+    of_truth = fitted.probability[np.arange(600), labels]
+    assert fitted.history[1]["loss"] == pytest.approx(-np.log(of_truth[validation]).mean())
+    np.testing.assert_array_equal(
+        predict("logistic_regression", fitted.weights, inputs, {"classes": 3}), fitted.probability
+    )
+
+
+def test_any_method_of_a_network_can_be_looked_at(linear):
+    inputs, labels, roles = stages()
+    settings = settings_for("focal", epochs=1)
+    fitted = fit(linear, inputs, labels, roles, settings, key=KEY)
+    gates = embed(linear, fitted.weights, inputs, settings, method="gate")
+    np.testing.assert_allclose(gates, 1 / (1 + np.exp(-inputs["landmarks"][:, :3])), rtol=1e-5)
+    assert embed(linear, fitted.weights, inputs, settings).shape == (240, 8)
+
+
+class Output:
+    """Where a job writes."""
+
+    def __init__(self, folder):
+        self.model, self.history, self.predictions = (
+            folder / name for name in ("model.safetensors", "history.parquet", "predictions.parquet")
+        )
+
+
+@pytest.mark.parametrize("several", [True, False])
+def test_a_fold_is_written_with_the_probabilities_of_its_classes(several, linear, tmp_path):
+    if several:
+        inputs, labels, roles = stages()
+        fitted = fit(linear, inputs, labels, roles, settings_for("focal", epochs=1), key=KEY)
+        schema, column = class_predictions_schema(3), "probabilities"
+    else:
+        inputs, labels, roles = separable()
+        fitted = fit("dual_branch", inputs, labels, roles, SETTINGS | {"epochs": 1}, key=KEY)
+        schema, column = PREDICTIONS, "probability"
+    samples = pd.DataFrame({"cohort": "c", "subject": [f"s{i:03}" for i in range(len(labels))], "clip": "k"})
+    samples = samples.assign(frame=0, label=labels.astype(str))
+    key = {"study": "x", "protocol": "grouped", "model": "m", "fold": 2}
+    output = Output(tmp_path)
+    write_fold(fitted, samples, roles, key, output, {"rule": "train"})
+    predictions = read_table(output.predictions)
+    assert list(predictions.columns) == schema.names
+    held_out = roles == "test"
+    assert list(predictions["subject"]) == list(samples["subject"][held_out])
+    assert set(predictions["fold"]) == {2}
+    np.testing.assert_array_equal(np.stack(predictions[column]), fitted.probability[held_out])
+    assert provenance_of(output.predictions) == {"rule": "train"}
+    assert list(read_table(output.history)["part"]) == ["train", "validation"]
+    assert set(load_weights(output.model)) == set(fitted.weights)
+
+
+def test_the_processor_takes_no_notice_of_mixed_precision(linear):
+    inputs, labels, roles = stages()
+    plain, mixed = (
+        fit(linear, inputs, labels, roles, settings_for("focal", mixed_precision=mixed), key=KEY)
+        for mixed in (False, True)
+    )
+    np.testing.assert_array_equal(plain.probability, mixed.probability)
+    assert plain.history == mixed.history
+    assert all(value.dtype == np.float32 for value in mixed.weights.values())
 
 
 def test_training_leaves_the_process_as_it_was():

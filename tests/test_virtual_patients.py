@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,11 +15,15 @@ from faceneuro.cohorts.virtual.patients import enrol
 from faceneuro.cohorts.virtual.scene import settings_of
 from faceneuro.cohorts.virtual.signs import GROUPS, Signs
 from faceneuro.cohorts.virtual.tasks import TASKS
+from faceneuro.config import check
+from faceneuro.errors import InputError
+from running import ROOT
 
 
 def cohort(**changes) -> dict:
     sizes = dict.fromkeys(GROUPS, 60)
-    return {"seed": 1, "groups": sizes, "tasks": ["open"], "confound": 0.0} | changes
+    plain = {"seed": 1, "groups": sizes, "tasks": ["open"], "medium": "video", "confound": 0.0, "sources": None}
+    return plain | changes
 
 
 def by_group(patients) -> dict:
@@ -151,7 +156,64 @@ def test_unknown_names_are_named():
 
 def test_clips_are_one_per_patient_and_task():
     rows = virtual.clips("any", cohort(groups={"healthy": 2, "als": 1}, tasks=["open", "pa"]))
-    assert len(rows) == len({row["clip"] for row in rows}) == 6
+    assert len(rows) == len({row["clip"] for row in rows}) == len({row["path"] for row in rows}) == 6
+
+
+@pytest.mark.parametrize(("medium", "kind", "suffix"), [("video", "video", ".mp4"), ("photographs", "image", ".png")])
+def test_the_medium_decides_the_kind_of_file(medium, kind, suffix):
+    for row in virtual.clips("any", cohort(groups={"healthy": 2}, medium=medium)):
+        assert row["kind"] == kind
+        assert row["path"] == row["clip"] + suffix
+
+
+@given(smaller=st.integers(0, 12), more=st.integers(0, 12), count=st.integers(1, 4))
+def test_subjects_are_dealt_to_the_sources_of_their_group_evenly_and_for_good(smaller, more, count):
+    sources = {"healthy": [f"studio_{number}" for number in range(count)]}
+
+    def dealt(healthy: int) -> dict[str, str]:
+        rows = virtual.clips("any", cohort(groups={"healthy": healthy, "parkinson": 3}, sources=sources))
+        return {(row["group"], row["subject"]): row["source"] for row in rows}
+
+    before, after = dealt(smaller), dealt(smaller + more)
+    assert before.items() <= after.items()
+    healthy = [source for (group, _), source in after.items() if group == "healthy"]
+    shares = [healthy.count(name) for name in sources["healthy"]]
+    assert sum(shares) == smaller + more
+    assert max(shares) - min(shares) <= 1
+    assert {source for (group, _), source in after.items() if group == "parkinson"} == {"virtual"}
+
+
+def test_sources_change_nothing_else():
+    def without_source(sources) -> list[dict]:
+        rows = virtual.clips("any", cohort(groups={"healthy": 4, "parkinson": 4}, sources=sources))
+        return [row | {"source": ""} for row in rows]
+
+    assert without_source({"healthy": ["one", "two"], "parkinson": ["clinic"]}) == without_source(None)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("medium", "photo", ["medium", "did you mean 'photographs'"]),
+        ("sources", {"helthy": ["a"]}, ["sources", "'helthy'", "did you mean 'healthy'"]),
+        ("sources", {"palsy": []}, ["sources.palsy", "non-empty"]),
+        ("sources", {"palsy": ["The clinic"]}, ["sources.palsy.0", "'The clinic' is not a usable name"]),
+    ],
+)
+def test_a_mistaken_medium_or_source_is_one_sentence_that_names_the_key(key, value, words):
+    config = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+    schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
+    config |= {"studies": {}, "cohorts": {"some": config["cohorts"]["virtual_palsy"] | {key: value}}}
+    with pytest.raises(InputError) as error:
+        check(config, schema)
+    for word in ["config key cohorts.some.", *words]:
+        assert word in str(error.value)
+
+
+def test_sources_of_a_group_that_is_not_there_are_told():
+    settings = cohort(groups={"healthy": 1, "palsy": 1}, sources={"healthy": ["studio"], "als": ["clinic"]})
+    with pytest.raises(InputError, match=r"cohorts\.some\.sources: .*no group 'als'; known are healthy, palsy"):
+        virtual.clips("some", settings)
 
 
 def test_the_roll_is_read_without_anything_heavy():

@@ -5,23 +5,33 @@ import mediapipe
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from mediapipe.tasks.python import BaseOptions
 from mediapipe.tasks.python.vision import FaceLandmarker, FaceLandmarkerOptions
 
-from faceneuro.cohorts.virtual.contact_sheet import contact_sheet, stills_of
+from faceneuro.cohorts import shards
+from faceneuro.cohorts.virtual import record
+from faceneuro.cohorts.virtual.contact_sheet import GAP, contact_sheet, stills_of
 from faceneuro.cohorts.virtual.heads import EYE_FRONT, LID_MARGINS, UNIT_NAMES
 from faceneuro.cohorts.virtual.identity import identity_of
-from faceneuro.cohorts.virtual.motion import LEFT, SIDED
+from faceneuro.cohorts.virtual.motion import LEFT, SIDED, perform
 from faceneuro.cohorts.virtual.patients import clip_of, enrol
 from faceneuro.cohorts.virtual.record import POINTS, record_clip
 from faceneuro.cohorts.virtual.signs import Signs
+from faceneuro.evaluation import measurement
+from faceneuro.report.measurement import write_validation
+from faceneuro.tables import read_table
+from faceneuro.video.decoding import decode
+from running import ROOT, run
 
 COHORT = {
     "seed": 5,
     "groups": {"healthy": 6, "palsy": 1},
     "tasks": ["open"],
+    "medium": "video",
     "seconds": 1.0,
     "confound": 0.0,
+    "sources": None,
     "video": {"width": 320, "height": 240, "fps": 30, "crf": 20},
 }
 PATIENTS = enrol(COHORT)
@@ -62,26 +72,68 @@ def landmarks(landmarker_model):
         yield of
 
 
-def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(heads, tmp_path):
+@pytest.mark.parametrize("medium", ["video", "photographs"])
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(heads, tmp_path, medium):
     def recorded(name: str, patient) -> bytes:
-        record_clip(heads, patient, "smile_closed", COHORT, tmp_path / name)
+        record_clip(heads, patient, "smile_closed", cohort, tmp_path / name)
         return (tmp_path / name).read_bytes()
 
-    first = recorded("first.mp4", PATIENTS[0])
-    recorded("between.mp4", PATIENTS[1])
-    assert recorded("again.mp4", PATIENTS[0]) == first
-    assert recorded("other.mp4", replace(PATIENTS[0], seed=PATIENTS[0].seed + 1)) != first
+    cohort = COHORT | {"medium": medium, "seconds": 0.5}
+    first = recorded("first", PATIENTS[0])
+    # Two others in between: nothing that is kept for the next clip of the same patient is still there.
+    for number in (1, 2):
+        recorded("between", PATIENTS[number])
+    assert recorded("again", PATIENTS[0]) == first
+    assert recorded("other", replace(PATIENTS[0], seed=PATIENTS[0].seed + 1)) != first
 
 
 def test_truth_has_one_row_per_frame_of_the_file(heads, tmp_path):
-    clip, truth = record_clip(heads, PATIENTS[0], "pa", COHORT, tmp_path / "clip.mp4")
+    truth = record_clip(heads, PATIENTS[0], "pa", COHORT, tmp_path / "clip.mp4")
     pictures = frames(tmp_path / "clip.mp4")
     assert [row["frame"] for row in truth] == list(range(len(pictures))) == list(range(30))
     assert pictures[0].shape == (240, 320, 3)
     assert {row["units"].shape for row in truth} == {(len(UNIT_NAMES),)}
     assert {row["points"].shape for row in truth} == {(2 * len(POINTS),)}
-    assert clip["path"] == str(tmp_path / "clip.mp4")
-    assert clip["clip"] == truth[0]["clip"]
+    assert {row["clip"] for row in truth} == {clip_of(PATIENTS[0], "pa", COHORT)["clip"]}
+
+
+def test_a_photograph_is_the_apex_of_the_video_as_it_was_before_compression(heads, tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(record, "encode", lambda path, pictures, **settings: shown.extend(pictures))
+    video = record_clip(heads, PATIENTS[0], "surprise", COHORT, tmp_path / "clip.mp4")
+    photograph = record_clip(heads, PATIENTS[0], "surprise", COHORT | {"medium": "photographs"}, tmp_path / "clip.png")
+    apex = perform(PATIENTS[0], "surprise", COHORT["seconds"], COHORT["video"]["fps"]).apex
+    (still,) = decode(tmp_path / "clip.png", "image")
+    assert [np.array_equal(still.image, picture) for picture in shown] == [number == apex for number in range(30)]
+    assert [(row["frame"], row["time_s"]) for row in photograph] == [(0, None)]
+    for name in ("units", "points"):
+        assert np.array_equal(photograph[0][name], video[apex][name])
+        assert not np.array_equal(photograph[0][name], video[0][name])
+
+
+def test_one_person_is_made_for_all_their_clips(heads, tmp_path, monkeypatch):
+    made = []
+
+    def counted(heads, patient):
+        made.append(patient.subject)
+        return identity_of(heads, patient)
+
+    monkeypatch.setattr(record, "identity_of", counted)
+    record._renderer.cache_clear()
+    for patient in PATIENTS[:3]:
+        for task in ("anger", "fear"):
+            record_clip(heads, patient, task, COHORT | {"medium": "photographs"}, tmp_path / "clip.png")
+    assert made == [patient.subject for patient in PATIENTS[:3]]
+
+
+def test_another_set_up_is_not_taken_for_the_last_one(heads, tmp_path):
+    """What is kept of a patient must not outlive a change of the configuration."""
+    pictures = set()
+    for changes in ({}, {"seed": 6}, {"confound": 1.0}, {"confound": 1.0, "seed": 6}, {}):
+        record_clip(heads, PATIENTS[0], "fear", COHORT | {"medium": "photographs"} | changes, tmp_path / "clip.png")
+        pictures.add((tmp_path / "clip.png").read_bytes())
+    # Without a confound the seed of the cohort says who the patients are, not how one of them is recorded.
+    assert len(pictures) == 3
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
@@ -91,7 +143,7 @@ def test_weakness_acts_on_the_named_side(heads, tmp_path, side):
     other = {"left": "right", "right": "left"}[side]
     travel = {}
     for task in ("smile_closed", "brow_raise", "eye_closure_gentle"):
-        _, truth = record_clip(heads, weak, task, COHORT, tmp_path / "weak.mp4")
+        truth = record_clip(heads, weak, task, COHORT, tmp_path / "weak.mp4")
         points = truth_points(truth)
         for name in ("mouth_corner", "brow", "upper_lid"):
             for of in (side, other):
@@ -132,7 +184,7 @@ def test_the_irises_lie_in_the_eyes(heads):
 
 
 def test_landmarks_follow_the_truth(heads, landmarks, tmp_path):
-    _, truth = record_clip(heads, PATIENTS[1], "bigsmile", LARGE, tmp_path / "smile.mp4")
+    truth = record_clip(heads, PATIENTS[1], "bigsmile", LARGE, tmp_path / "smile.mp4")
     seen = landmarks(frames(tmp_path / "smile.mp4"))
     assert np.isfinite(seen).all()
     measured = in_head({name: seen[:, landmark] for name, (landmark, _) in POINTS.items()})
@@ -153,7 +205,7 @@ def test_every_face_is_found(heads, landmarks, tmp_path):
 
 def test_a_contact_sheet_shows_every_clip(heads, tmp_path):
     record_clip(heads, PATIENTS[0], "open", COHORT, tmp_path / "clip.mp4")
-    manifest = pd.DataFrame([clip_of(PATIENTS[0], "open") | {"path": tmp_path / "clip.mp4"}])
+    manifest = pd.DataFrame([clip_of(PATIENTS[0], "open", COHORT) | {"path": tmp_path / "clip.mp4"}])
     clips, columns = stills_of(manifest, COHORT, patients=1)
     assert [caption for caption, _, _ in clips] == [f"V001, {PATIENTS[0].group}: rest", "V001: open"]
     sheet = contact_sheet(clips, columns, width=160)
@@ -166,3 +218,61 @@ def test_a_contact_sheet_shows_every_clip(heads, tmp_path):
         contact_sheet([("too late", tmp_path / "clip.mp4", 99)])
     with pytest.raises(ValueError, match="at least one"):
         contact_sheet([])
+
+
+def test_a_contact_sheet_of_photographs_has_no_rest(heads, tmp_path):
+    cohort = COHORT | {"medium": "photographs", "tasks": ["anger", "fear"]}
+    rows = [clip_of(PATIENTS[0], task, cohort) for task in cohort["tasks"]]
+    for row in rows:
+        row["path"] = tmp_path / row["path"]
+        record_clip(heads, PATIENTS[0], row["task"], cohort, row["path"])
+    clips, columns = stills_of(pd.DataFrame(rows), cohort, patients=1)
+    group = PATIENTS[0].group
+    assert [caption for caption, _, _ in clips] == [f"V001, {group}: anger", f"V001, {group}: fear"]
+    assert columns == 2
+    sheet = contact_sheet(clips, columns, width=320)
+    (still,) = decode(rows[0]["path"], "image")
+    assert np.array_equal(sheet[GAP : GAP + 240, GAP : GAP + 320], still.image)
+
+
+@pytest.mark.workflow
+def test_photographs_go_through_the_workflow(tmp_path):
+    """Decoded, measured, cropped, judged and shown; but no movement is validated where nobody moves."""
+    default = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+    cohort = {"kind": "virtual"} | COHORT | {"tasks": ["anger", "surprise"], "medium": "photographs"}
+    cohort |= {"groups": {"healthy": 2, "parkinson": 1}, "sources": {"healthy": ["studio", "booth"]}}
+    cohort |= {"subjects_per_shard": 3, "video": {"width": 480, "height": 360, "fps": 30, "crf": 20}}
+    config = {
+        "cohorts": dict.fromkeys(default["cohorts"]) | {"faces": cohort},
+        "studies": dict.fromkeys(default["studies"]),
+        "meta_analysis": None,
+    }
+    (shard,) = shards("faces", cohort)
+    crops = f"results/cohorts/faces/crops/{shard}.parquet"
+    ran = run(tmp_path, "all", crops, config=config)
+    assert ran.succeeded, ran.messages
+    assert not {"validate_measurements", "compute_flow"} & set(ran.rules)
+    quality = read_table(tmp_path / "results/cohorts/faces/quality.parquet")
+    assert len(quality) == 6
+    assert set(quality["verdict"]) == {"ok"}
+    manifest = read_table(tmp_path / f"results/cohorts/faces/manifest/{shard}.parquet")
+    assert set(zip(manifest["group"], manifest["source"], strict=True)) == {
+        ("healthy", "studio"), ("healthy", "booth"), ("parkinson", "virtual"),
+    }  # fmt: skip
+    assert all((tmp_path / path).suffix == ".png" for path in manifest["path"])
+    truth = read_table(tmp_path / f"results/cohorts/faces/truth/{shard}.parquet")
+    assert list(read_table(tmp_path / crops)["clip"]) == list(truth["clip"]) == list(manifest["clip"])
+    assert set(truth["frame"]) == {0}
+    assert truth["time_s"].isna().all()
+    assert (tmp_path / "results/figures/faces_contact_sheet.png").exists()
+
+
+def test_the_validation_names_the_cohorts_that_it_leaves_out(tmp_path):
+    found = pd.DataFrame(
+        [("filmed", "brow height", "left", "slope", 0.9, 0.8, 1.0, 40, 4)],
+        columns=measurement.COLUMNS,
+    )
+    for name, left_out in (("all", []), ("some", ["faces", "expressions"])):
+        write_validation(found, tmp_path / name, left_out)
+        told = "Not in the table: faces, expressions." in (tmp_path / f"{name}.md").read_text()
+        assert told == bool(left_out)

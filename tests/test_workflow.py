@@ -13,18 +13,18 @@ import pytest
 import yaml
 
 from faceneuro.tables import KEYS, provenance_of, read_table
-from running import ASSETS, ROOT, run
+from running import ASSETS, NO_COHORT, NO_STUDY, ROOT, run
 
 pytestmark = pytest.mark.workflow
 
 TINY = {
     "cohorts": {
+        **NO_COHORT,
         "virtual_als": {"groups": {"healthy": 3, "als": 3}, "tasks": ["open"], "seconds": 1.0, "subjects_per_shard": 2},
-        "virtual_palsy": None,
     },
     "features": {"flow": {"grid": [24, 32]}},
     "studies": {
-        "palsy": None,
+        **NO_STUDY,
         "als": {
             "protocols": {"grouped": {"folds": 2}},
             "models": ["dual_branch", "logistic_regression"],

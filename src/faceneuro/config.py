@@ -9,7 +9,7 @@ import jsonschema
 from jsonschema.exceptions import ValidationError, best_match
 
 from faceneuro.errors import InputError
-from faceneuro.models import BRANCHES
+from faceneuro.models import BRANCHES, PARKINSON_FAMILIES
 
 
 def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
@@ -50,15 +50,22 @@ def collections(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     found = {REVIEW: {"published": True, "studies": [], "tables": []}}
     for name, collection in config["meta_analysis"]["collections"].items():
         studies = collection["studies"]
-        studies = list(config["studies"]) if studies == "all" else list(studies)
+        # Only what holds people out and tells classes apart has an accuracy.
+        own = [study for study, block in config["studies"].items() if "protocols" in block]
+        studies = own if studies == "all" else list(studies)
         if studies or collection["tables"]:
             found[name] = {**collection, "studies": studies}
     return found
 
 
+def groups_of(study: Mapping[str, Any]) -> dict[str, str]:
+    """The groups of a study by their role; one that may do without is left out."""
+    return {role: group for role, group in study["groups"].items() if group is not None}
+
+
 def study_clips(study: Mapping[str, Any], shards: Mapping[str, Sequence[Mapping]]) -> list[Mapping]:
     """The clips of a cohort, given by shard, that belong to a study's groups and tasks."""
-    groups, tasks = study["groups"].values(), study["tasks"]
+    groups, tasks = groups_of(study).values(), study["tasks"]
     return [
         clip
         for clips in shards.values()
@@ -84,21 +91,41 @@ def check_subjects(config: Mapping[str, Any], shards: Mapping[str, Mapping[str, 
     """
     for name, study in config["studies"].items():
         clips = study_clips(study, shards[study["cohort"]])
-        folds = study["protocols"].get("grouped", {}).get("folds", 2)
+        folds = study.get("protocols", {}).get("grouped", {}).get("folds", 2)
         needed = folds if isinstance(folds, int) else 2
-        for role, group in study["groups"].items():
-            subjects = {clip["subject"] for clip in clips if clip["group"] == group}
-            if not subjects:
+        classes = {}
+        for role, group in groups_of(study).items():
+            of_group = [clip for clip in clips if clip["group"] == group]
+            if not of_group:
                 known = {clip["group"] for each in shards[study["cohort"]].values() for clip in each if clip["group"]}
                 raise InputError(
                     f"config key studies.{name}.groups.{role}: cohort {study['cohort']!r} has no usable clip of group "
                     f"{group!r}{_hint(group, sorted(known))}"
                 )
+            if role == "positive" and "stages" in study:
+                classes |= _by_stage(f"studies.{name}.stages", study["stages"], of_group)
+            else:
+                classes[group] = {clip["subject"] for clip in of_group}
+        for label, subjects in classes.items():
             if len(subjects) < needed:
                 raise InputError(
                     f"config key studies.{name}.protocols.grouped.folds: {needed} folds need {needed} subjects in each "
-                    f"class, but {group!r} has {len(subjects)}; lower it, or add subjects"
+                    f"class, but {label!r} has {len(subjects)}; lower it, or add subjects"
                 )
+
+
+def _by_stage(key: str, stages: Mapping[str, Sequence[float]], clips: Sequence[Mapping]) -> dict[str, set[str]]:
+    """The subjects of each stage of a disease."""
+    found = {}
+    for stage, severities in stages.items():
+        found[stage] = {clip["subject"] for clip in clips if clip["severity"] in severities}
+        if not found[stage]:
+            known = sorted({f"{clip['severity']:g}" for clip in clips if clip["severity"] is not None})
+            raise InputError(
+                f"config key {key}.{stage}: no patient has a severity of {' or '.join(f'{s:g}' for s in severities)}; "
+                f"there are {', '.join(known) or 'none at all: the manifest needs a column severity'}"
+            )
+    return found
 
 
 def _check_collections(collections: Mapping[str, Any], studies: Mapping[str, Any]) -> None:
@@ -110,6 +137,8 @@ def _check_collections(collections: Mapping[str, Any], studies: Mapping[str, Any
             for study in collection["studies"]:
                 if study not in studies:
                     raise InputError(f"config key {key}.studies: there is no study {study!r}{_hint(study, studies)}")
+                if "protocols" not in studies[study]:
+                    raise InputError(f"config key {key}.studies: study {study!r} has no accuracy to pool; remove it")
         for table in collection["tables"]:
             if not Path(table).is_file():
                 raise InputError(f"config key {key}.tables: there is no file {table}; correct the path or remove it")
@@ -122,16 +151,25 @@ def _check_study(key: str, study: Mapping[str, Any], cohorts: Mapping[str, Any])
         raise InputError(
             f"config key {key}.cohort: there is no cohort {study['cohort']!r}{_hint(study['cohort'], cohorts)}"
         )
-    if len(set(study["groups"].values())) < len(study["groups"]):
+    if len(set(groups_of(study).values())) < len(groups_of(study)):
         raise InputError(f"config key {key}.groups: every class needs a group of its own")
     for model in study["models"]:
         for branch in BRANCHES.get(model, ()):
             if branch not in study["models"]:
                 raise InputError(f"config key {key}.models: {model!r} fuses {branch!r}, which is not listed; add it")
+    stages = study.get("stages", {})
+    for value in stages.get("early", ()):
+        if value in stages["mid_late"]:
+            raise InputError(f"config key {key}.stages: severity {value:g} is in both stages; leave it in one")
+    if "pretraining" in study:
+        _check_pretraining(key, study, cohorts)
+    for model in study.get("protocols", {}).get("sources", {}).get("models", ()):
+        if model not in study["models"]:
+            raise InputError(f"config key {key}.protocols.sources.models: {model!r} is not in {key}.models; add it")
     cohort = cohorts[study["cohort"]]
     if cohort["kind"] != "virtual":
         return
-    for role, group in study["groups"].items():
+    for role, group in groups_of(study).items():
         if not cohort["groups"].get(group):
             raise InputError(
                 f"config key {key}.groups.{role}: cohort {study['cohort']!r} has no subjects in group {group!r}"
@@ -141,6 +179,31 @@ def _check_study(key: str, study: Mapping[str, Any], cohorts: Mapping[str, Any])
         if task not in cohort["tasks"]:
             hint = _hint(task, cohort["tasks"])
             raise InputError(f"config key {key}.tasks: cohort {study['cohort']!r} does not record {task!r}{hint}")
+
+
+def _check_pretraining(key: str, study: Mapping[str, Any], cohorts: Mapping[str, Any]) -> None:
+    """What backbones learn expressions from must be there, and must not be the people that are tested later."""
+    cohort, folder = study["pretraining"]["cohort"], study["pretraining"]["folder"]
+    used = {PARKINSON_FAMILIES[model] for model in study["models"]}
+    learning = [name for name, block in study["backbones"].items() if block["weights"] == "expression" and name in used]
+    if not learning:
+        return
+    if cohort is not None and folder is not None:
+        raise InputError(f"config key {key}.pretraining: it has a cohort and a folder; set one of them to null")
+    if cohort is not None and cohort not in cohorts:
+        raise InputError(f"config key {key}.pretraining.cohort: there is no cohort {cohort!r}{_hint(cohort, cohorts)}")
+    if cohort == study["cohort"]:
+        raise InputError(
+            f"config key {key}.pretraining.cohort: {cohort!r} is the study's own, whose people are to be tested; name "
+            "another one, or give a folder"
+        )
+    if folder is not None and not Path(folder).is_dir():
+        raise InputError(f"config key {key}.pretraining.folder: there is no folder {folder}; correct the path")
+    if cohort is None and folder is None:
+        raise InputError(
+            f"config key {key}.backbones.{learning[0]}.weights: it is expression, but {key}.pretraining has neither a "
+            "cohort nor a folder; give one, or choose auto, none or a file"
+        )
 
 
 def _sentence(error: ValidationError) -> str:

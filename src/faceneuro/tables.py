@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 KEYS = ("cohort", "subject", "clip", "frame")
 LANDMARK_COUNT = 478
 BLENDSHAPE_COUNT = 52
+POINT_COUNT = 68
 METADATA_KEY = b"faceneuro"
 
 Row = dict[str, Any]
@@ -108,6 +109,17 @@ CROPS = pa.schema(
 """One row per cropped face. Image size, box and landmarks are those of the frame, in its pixels; ``png`` is the box and
 ``surroundings_png`` the whole frame without the face, both as lossless PNG files of 256 x 256 pixels in RGB."""
 
+ALIGNED = pa.schema(
+    [
+        *FRAME_KEYS,
+        ("png", pa.large_binary()),
+        ("matrix", pa.list_(pa.float32(), 6)),
+        ("points", pa.list_(pa.float32(), POINT_COUNT * 2)),
+    ]
+)
+"""One row per aligned face. ``png`` is a lossless PNG file of 112 x 112 pixels in RGB; ``matrix``, two rows of three,
+takes pixels of the frame to pixels of it; ``points`` are x and y of 68 points as shares of it."""
+
 QUALITY = pa.schema(
     [
         *CLIP_KEYS,
@@ -158,6 +170,97 @@ PALSY_SAMPLES = pa.schema(
 """One row per face crop: label, where its picture is (crop table and row in it), landmarks over the crop's width and
 height, blendshape scores, asymmetry measures."""
 
+EXPRESSIONS = 6
+"""Expression images of one sample of the Parkinson's study."""
+
+PARKINSON_SAMPLES = pa.schema(
+    [
+        *FRAME_KEYS,
+        ("group", pa.string()),
+        ("label", pa.string()),
+        ("severity", pa.float64()),
+        ("source", pa.string()),
+        ("age", pa.float64()),
+        ("sex", pa.string()),
+        ("images", pa.list_(pa.int32(), EXPRESSIONS)),
+    ]
+)
+"""One row per subject, for a set of six expressions: ``clip`` and ``frame`` are the same in every row. ``images`` are
+rows of the table of :data:`EXPRESSION_IMAGES`, -1 where an expression is missing."""
+
+EXPRESSION_IMAGES = pa.schema(
+    [*FRAME_KEYS, ("task", pa.string()), ("crop_table", pa.int16()), ("crop_row", pa.int32())]
+)
+"""One row per image of an expression, and where its crop is (crop table and row in it)."""
+
+ATTENTION = pa.schema(
+    [
+        *_keys("study", "protocol", "model"),
+        pa.field("fold", pa.int32(), nullable=False),
+        *_keys("cohort", "subject"),
+        ("label", pa.string()),
+        ("expression", pa.string()),
+        ("weight", pa.float64()),
+    ]
+)
+"""One row per tested subject and expression: the mean attention weight of its channels, 0 to 1; null where missing."""
+
+FACES = pa.schema(
+    [
+        *FRAME_KEYS,
+        ("group", pa.string()),
+        ("task", pa.string()),
+        ("severity", pa.float64()),
+        ("side", pa.string()),
+        ("role", pa.string()),
+        ("points", pa.list_(pa.float32(), POINT_COUNT * 2)),
+    ]
+)
+"""One row per face that the synthesis study uses, in the order of its images. ``role`` is train or test, the same for
+all images of a person; ``points`` as in :data:`ALIGNED`."""
+
+PAIRS = pa.schema(
+    [
+        pa.field("pair", pa.int32(), nullable=False),
+        pa.field("identity", pa.int32(), nullable=False),
+        pa.field("style", pa.int32(), nullable=False),
+        ("own", pa.int32()),
+        ("held_out", pa.bool_()),
+        *(key.with_name(f"identity_{key.name}") for key in FRAME_KEYS),
+        *(key.with_name(f"style_{key.name}") for key in FRAME_KEYS),
+    ]
+)
+"""One row per face to synthesise: who (``identity``) looks like whom (``style``), as rows of :data:`FACES` and by their
+keys. ``own`` is another image of the style's person, for the way back; null where there is none. ``held_out`` says
+whether neither person was learnt from."""
+
+SYNTHETIC = pa.schema(
+    [
+        pa.field("pair", pa.int32(), nullable=False),
+        ("file", pa.string()),
+        ("row", pa.string()),
+        ("size", pa.string()),
+        ("back", pa.bool_()),
+        ("seed", pa.int64()),
+        ("steps", pa.int32()),
+        ("eta", pa.float64()),
+        *(field for field in PAIRS if field.name.startswith(("held_out", "identity_", "style_"))),
+    ]
+)
+"""One row per synthetic face, in the order of the pairs: its ``file`` in the folder of the table's name, the generator
+(``row``, ``size``), how it was sampled, and whose pictures it was made of."""
+
+SYNTHESIS_SCORES = pa.schema(
+    [
+        *_keys("row"),
+        pa.field("pair", pa.int32(), nullable=False),
+        *_keys("metric", "against"),
+        ("value", pa.float64()),
+        ("features", pa.string()),
+    ]
+)
+"""One row per score of a synthetic face. ``pair`` is the place in the table of pairs, ``features`` what computed it."""
+
 EXPLANATIONS = pa.schema(
     [
         *_keys("study", "protocol", "model"),
@@ -196,7 +299,8 @@ PREDICTIONS = pa.schema(
         ("probability", pa.float64()),
     ]
 )
-"""One row per tested sample; ``probability`` is that of the positive class."""
+"""One row per tested sample of two classes; ``probability`` is that of the positive one. For more classes there is
+:func:`class_predictions_schema`."""
 
 HISTORY = pa.schema(
     [
@@ -314,6 +418,15 @@ def flow_schema(grid: tuple[int, int]) -> pa.Schema:
     )
 
 
+def class_predictions_schema(classes: int) -> pa.Schema:
+    """Schema of the predictions of a study with more than two classes: as :data:`PREDICTIONS`, but with a list.
+
+    ``probabilities`` are those of the ``classes`` classes, in their order; they add up to 1.
+    """
+    kept = [field for field in PREDICTIONS if field.name != "probability"]
+    return pa.schema([*kept, ("probabilities", pa.list_(pa.float64(), classes))])
+
+
 def truth_schema(units: int, points: int) -> pa.Schema:
     """Schema of the ground truth of a virtual cohort: unit weights and projected points (x, y) in pixels."""
     return pa.schema(
@@ -322,6 +435,24 @@ def truth_schema(units: int, points: int) -> pa.Schema:
             ("time_s", pa.float64()),
             ("units", pa.list_(pa.float32(), units)),
             ("points", pa.list_(pa.float32(), points * 2)),
+        ]
+    )
+
+
+def targets_schema(units: int, points: int) -> pa.Schema:
+    """Schema of the exact targets of pairs of virtual patients: a face as in :data:`ALIGNED`, and the truth about it.
+
+    ``severity`` and ``side`` are those of the style's person; ``truth`` are the projected points (x, y) as shares of
+    the aligned image.
+    """
+    return pa.schema(
+        [
+            pa.field("pair", pa.int32(), nullable=False),
+            ("severity", pa.float64()),
+            ("side", pa.string()),
+            *(field for field in ALIGNED if field.name not in KEYS),
+            ("units", pa.list_(pa.float32(), units)),
+            ("truth", pa.list_(pa.float32(), points * 2)),
         ]
     )
 

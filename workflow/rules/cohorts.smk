@@ -1,5 +1,5 @@
 rule render_patients:
-    """Recordings of virtual patients, and the truth about what their faces did."""
+    """Videos or photographs of virtual patients, and the truth about what their faces did."""
     input:
         heads=f"{ASSETS}/heads.npz",
     output:

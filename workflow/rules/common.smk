@@ -16,8 +16,11 @@ from faceneuro.cohorts.virtual.patients import enrol
 from faceneuro.config import check, check_subjects, collections, study_clips
 from faceneuro.errors import InputError
 from faceneuro.locks import claim
-from faceneuro.models import BRANCHES, IMAGES, KINDS
+from faceneuro.models import BRANCHES, IMAGES, KINDS, PARKINSON_FAMILIES
 from faceneuro.stamp import code_stamp
+from faceneuro.synthesis import ROWS
+from faceneuro.synthesis.sizes import SIZES
+from faceneuro.synthesis.transfer import TRIVIAL
 from faceneuro.training import devices
 
 
@@ -35,7 +38,7 @@ def prepare():
         if settings["kind"] == "virtual":
             for shard, clips in shards[cohort].items():
                 for clip in clips:
-                    clip["path"] = f"results/cohorts/{cohort}/recordings/{shard}/{clip['clip']}.mp4"
+                    clip["path"] = f"results/cohorts/{cohort}/recordings/{shard}/{clip['path']}"
     check_subjects(config, shards)
     return shards
 
@@ -52,6 +55,7 @@ ASSETS = config["assets"]["folder"]
 FACE_LANDMARKER = f"{ASSETS}/{assets.FACE_LANDMARKER.file}"
 COHORTS = list(config["cohorts"])
 VIRTUAL_COHORTS = [name for name in COHORTS if config["cohorts"][name]["kind"] == "virtual"]
+FILMED_COHORTS = [name for name in VIRTUAL_COHORTS if config["cohorts"][name]["medium"] == "video"]
 STUDIES = list(config["studies"])
 COLLECTIONS = collections(config)
 # Asked once: the driver takes its time to answer, and there may be hundreds of training jobs.
@@ -106,7 +110,7 @@ def patients_of(wildcards):
 def recording_settings(wildcards):
     """What recordings of a virtual patient depend on: not on how many other patients there are."""
     settings = config["cohorts"][wildcards.cohort]
-    return {key: settings[key] for key in ("seed", "tasks", "seconds", "confound", "video")}
+    return {key: settings[key] for key in ("seed", "medium", "tasks", "seconds", "confound", "video")}
 
 
 def tables_of_all(names, table):
@@ -126,9 +130,12 @@ def cohort_of(study):
 def folds_of(study, protocol):
     """The folds of a study; subjects to leave out are counted from the clips that it would use."""
     folds = lookup(f"studies/{study}/protocols/{protocol}/folds", within=config, default=1)
+    groups, clips = config["studies"][study]["groups"], study_clips(config["studies"][study], SHARDS[cohort_of(study)])
+    if protocol == "sources":
+        sources = {clip["source"] for clip in clips if clip["group"] == groups["negative"]} - {None}
+        return range(len(sources) if len(sources) > 1 else 0)
     if isinstance(folds, str):
-        clips = study_clips(config["studies"][study], SHARDS[cohort_of(study)])
-        patients = config["studies"][study]["groups"]["positive"]
+        patients = groups["positive"]
         held_out = clips if folds == "leave_one_subject_out" else [clip for clip in clips if clip["group"] == patients]
         folds = len({clip["subject"] for clip in held_out})
     return range(folds)
@@ -143,8 +150,8 @@ def of_every_fold(study, table):
     settings = config["studies"][study]
     return [
         f"results/studies/{study}/{protocol}/{model}/fold{fold}/{table}.parquet"
-        for protocol in settings["protocols"]
-        for model in settings["models"]
+        for protocol, block in settings["protocols"].items()
+        for model in block.get("models", settings["models"])
         for fold in folds_of(study, protocol)
     ]
 
@@ -168,6 +175,181 @@ def backbones_of(wildcards):
     """The settings of the family of networks that a palsy model, or a cache of activations, belongs to."""
     family = IMAGES[wildcards.model][1] if wildcards.get("model") in IMAGES else wildcards.get("family")
     return {family: config["studies"]["palsy"]["backbones"][family]} if family else {}
+
+
+def pretrained_families():
+    """The families of networks that learn expressions before they are used."""
+    families = config["studies"]["parkinson"]["backbones"]
+    wanted = {PARKINSON_FAMILIES[model] for model in config["studies"]["parkinson"]["models"]}
+    return sorted(name for name, block in families.items() if name in wanted and block["weights"] == "expression")
+
+
+def family_of(wildcards):
+    """The family of networks through which a model of the Parkinson study sees images."""
+    return PARKINSON_FAMILIES[wildcards.model] if wildcards.get("model") else wildcards.get("family", "resnet")
+
+
+def sized_backbones(wildcards):
+    """The settings of the family of networks that a job is about; what was trained before is a file of weights."""
+    family = family_of(wildcards)
+    block = config["studies"]["parkinson"]["backbones"][family]
+    own = pretrained_weights(wildcards)
+    return {family: block | {"weights": own[0]} if own else block}
+
+
+def pretrained_weights(wildcards):
+    """The weights that a backbone has from its training on expressions, if it had any."""
+    family = family_of(wildcards)
+    return [f"results/pretraining/expression/{family}.safetensors"] if family in pretrained_families() else []
+
+
+def expressions_of(wildcards):
+    """What the frozen part of a model's backbone made of the expression images."""
+    return f"results/studies/parkinson/activations/{family_of(wildcards)}.safetensors"
+
+
+def expression_faces(wildcards):
+    """What a backbone learns expressions from: the face crops of a cohort, or nothing where a folder is given."""
+    cohort = config["studies"]["parkinson"]["pretraining"]["cohort"]
+    if cohort is None:
+        return {}
+    quality = f"results/cohorts/{cohort}/quality.parquet"
+    return {"quality": quality} | {name: tables_of_all([cohort], name) for name in ("manifest", "landmarks", "crops")}
+
+
+def attention_models():
+    """The network that the Parkinson paper is about, of every fold over people held out."""
+    return [
+        f"results/studies/parkinson/grouped/attention_fusion/fold{fold}/model.safetensors"
+        for fold in folds_of("parkinson", "grouped")
+    ]
+
+
+def truth_of(study):
+    """What the faces of virtual patients did; nothing where nobody knows."""
+    return tables_of(study, "truth") if cohort_of(study) in VIRTUAL_COHORTS else []
+
+
+def own_pairs(wildcards):
+    """The user's table of pairs, if there is one."""
+    table = config["studies"]["synthesis"]["pairs"]["table"]
+    return {"table": table} if table else {}
+
+
+def extractor_of(kind):
+    """A network that the synthesis goes by: the user's file, or what is trained here."""
+    own = config["studies"]["synthesis"]["extractors"][kind]
+    return own or f"results/studies/synthesis/extractors/{kind}.safetensors"
+
+
+def extractor_files():
+    return {kind: extractor_of(kind) for kind in ("identity", "expression", "landmarks")}
+
+
+def identity_extractor(wildcards):
+    """What tells people apart, for the network of expressions to start from and be compared with."""
+    return {"identity": extractor_of("identity")} if wildcards.kind == "expression" else {}
+
+
+def first_pass(wildcards):
+    """On the way back, what was made on the way there."""
+    return [f"results/studies/synthesis/{wildcards.model}/there.parquet"] if wildcards.way == "back" else []
+
+
+def targets_of_pairs():
+    """The true targets of the pairs, where they can be known: of photographed virtual patients."""
+    block = config["cohorts"][cohort_of("synthesis")]
+    photographed = block["kind"] == "virtual" and block["medium"] == "photographs"
+    return ["results/studies/synthesis/targets.parquet"] if photographed else []
+
+
+def start_of_training(wildcards):
+    """The trained row that a row's training starts from, if it does: DCFace, from which the paper's CCFExp starts."""
+    start = config["studies"]["synthesis"]["start_from"]
+    # What has a style grid is where others start from.
+    later = start is not None and wildcards.model != start and not ROWS[wildcards.model].grid
+    return {"start": f"results/studies/synthesis/{start}/model.safetensors"} if later else {}
+
+
+def looking_networks(wildcards):
+    """The networks that look at faces, real and made alike, to score them."""
+    return {kind: extractor_of(kind) for kind in ("identity", "landmarks")}
+
+
+def made_by(wildcards):
+    """The pictures of a model, both ways; those of trivial rows are not kept."""
+    folder = f"results/studies/synthesis/{wildcards.model}"
+    return {} if wildcards.model in TRIVIAL else {way: f"{folder}/{way}.parquet" for way in ("there", "back")}
+
+
+def of_generators(file):
+    """A file of every model of the synthesis study."""
+    return [f"results/studies/synthesis/{model}/{file}" for model in config["studies"]["synthesis"]["models"]]
+
+
+def of_synthesis_rows(file):
+    """A file of every row of the synthesis study, the trivial ones among them."""
+    return [*of_generators(file), *(f"results/studies/synthesis/{row}/{file}" for row in TRIVIAL)]
+
+
+def extractor_qualities():
+    """How good the extractors are that are trained here."""
+    own = config["studies"]["synthesis"]["extractors"]
+    return [f"results/studies/synthesis/extractors/{kind}_quality.csv" for kind, path in own.items() if not path]
+
+
+def generator_steps():
+    """Steps of training of every generator."""
+    settings = config["studies"]["synthesis"]
+    return settings["training"]["steps"] or SIZES[settings["size"]].steps
+
+
+def augmentation_cohorts():
+    """The cohorts of the two studies, which tell whether the same virtual people are in both."""
+    return {name: config["cohorts"][name] for name in sorted({cohort_of("palsy"), cohort_of("synthesis")})}
+
+
+def augmentation_protocol():
+    """Who is held out, as in the palsy study."""
+    protocol = config["studies"]["synthesis"]["augmentation"]["protocol"]
+    known = config["studies"]["palsy"]["protocols"]
+    if protocol not in known:
+        raise WorkflowError(
+            f"config key studies.synthesis.augmentation.protocol: the palsy study has no protocol {protocol!r}; there "
+            f"is {', '.join(known)}"
+        )
+    return protocol
+
+
+def augmented_backbones():
+    """The network that is trained with and without synthetic pictures."""
+    return {"mixer": config["studies"]["palsy"]["backbones"]["mixer"]}
+
+
+def made_for_augmentation(wildcards):
+    """The pictures that a generator made; warped ones are made where they are needed."""
+    model = config["studies"]["synthesis"]["augmentation"]["model"]
+    return [f"results/studies/synthesis/augmentation/{model}.parquet"] if wildcards.kind == "generated" else []
+
+
+def activations_of_arm(wildcards):
+    """What the network sees in the pictures that are added; nothing is added to none."""
+    kind = wildcards.arm.partition("_")[0]
+    return [] if kind == "none" else f"results/studies/synthesis/augmentation/{kind}.safetensors"
+
+
+def predictions_of_arms():
+    """Of every fold, with nothing added and with each number of generated and of warped pictures."""
+    counts = sorted(config["studies"]["synthesis"]["augmentation"]["per_identity"])
+    arms = ["none", *(f"{kind}_{count}" for kind in ("generated", "warp") for count in counts)]
+    folds = folds_of("palsy", augmentation_protocol())
+    return [f"results/studies/synthesis/augmentation/{arm}/fold{fold}.parquet" for arm in arms for fold in folds]
+
+
+def no_palsy_study(wildcards):
+    raise WorkflowError(
+        "config key studies.palsy: there is no palsy study, whose training synthetic pictures could help; add it"
+    )
 
 
 def of_branches(table):
@@ -208,25 +390,39 @@ def cohort_description(study):
     return {
         "cohort": cohort_of(study),
         "virtual": cohort_of(study) in VIRTUAL_COHORTS,
-        "permuted": config["studies"][study]["permute_labels"] is not None,
+        "permuted": config["studies"][study].get("permute_labels") is not None,
     }
 
 
 def study_figures(study):
-    figures = {"als": ["learning_curves", "confusion", "roc"], "palsy": ["confusion", "roc"]}
-    return [f"results/figures/{study}_{figure}.png" for figure in figures[study]]
+    figures = {
+        "als": ["learning_curves", "confusion", "roc"],
+        "palsy": ["confusion", "roc"],
+        "parkinson": ["confusion", "roc", "attention"],
+        "synthesis": ["grid", "losses"],
+    }
+    attended = "attention_fusion" in config["studies"][study]["models"]
+    return [f"results/figures/{study}_{name}.png" for name in figures[study] if attended or name != "attention"]
 
 
 def study_tables(study):
     """The tables of a study; the first is the paper's."""
-    more = {"palsy": ["palsy_measures", *(["palsy_explanations"] if study == "palsy" and explained_folds() else [])]}
-    return [study, *more.get(study, [])]
+    tables = [study]
+    if study == "palsy":
+        tables += ["palsy_measures", *(["palsy_explanations"] if explained_folds() else [])]
+    if study == "synthesis":
+        tables += ["synthesis_extractors"] if extractor_qualities() else []
+    if study == "parkinson":
+        tables += ["parkinson_attention"] if "attention_fusion" in config["studies"][study]["models"] else []
+        tables += ["expression_pretraining"] if pretrained_families() else []
+    return tables
 
 
 def table_names():
     """The tables that the configuration asks for."""
     studies = [name for study in STUDIES for name in study_tables(study)]
-    validation = ["measurement_validation"] if VIRTUAL_COHORTS else []
+    # A photograph has no rest that a movement could be measured from.
+    validation = ["measurement_validation"] if FILMED_COHORTS else []
     return [*studies, *validation, "quality", *meta_tables(COLLECTIONS)]
 
 

@@ -62,6 +62,27 @@ rule crop_faces:
         "../scripts/crop_faces.py"
 
 
+rule align_faces:
+    """Faces brought to one place and size by their eyes, nose and mouth, and 68 points of each."""
+    input:
+        frames="results/cohorts/{cohort}/frames/{shard}.parquet",
+        landmarks="results/cohorts/{cohort}/landmarks/{shard}.parquet",
+    output:
+        aligned=frames_table("results/cohorts/{cohort}/aligned/{shard}.parquet"),
+    log:
+        "logs/align_faces/{cohort}/{shard}.log",
+    benchmark:
+        "benchmarks/align_faces/{cohort}/{shard}.tsv"
+    priority: 2
+    conda:
+        "../../envs/vision.yaml"
+    params:
+        at_most=lookup("features/crops/at_most", within=config),
+        code=code_stamp("features.alignment", "tables"),
+    script:
+        "../scripts/align_faces.py"
+
+
 rule compute_flow:
     """Farneback flow magnitude between successive frames."""
     input:

@@ -26,7 +26,7 @@ rule assemble_palsy_samples:
 rule cache_activations:
     """What the frozen part of a backbone makes of every picture, once for all folds and epochs."""
     input:
-        samples="results/studies/palsy/samples.parquet",
+        images="results/studies/palsy/samples.parquet",
         crops=tables_of("palsy", "crops"),
     output:
         activations="results/studies/palsy/activations/{images}_{family}.safetensors",
@@ -42,10 +42,11 @@ rule cache_activations:
     resources:
         gpu=gpus,
     params:
+        study="palsy",
         backbones=backbones_of,
         images=lookup("studies/palsy/images", within=config),
         cache=lookup("studies/palsy/cache", within=config),
-        code=code_stamp("training.activations", "models.backbones", "training.devices", "studies.palsy"),
+        code=code_stamp("training.activations", "models.backbones", "training.devices", "studies.pictures"),
     script:
         "../scripts/cache_activations.py"
 

@@ -1,8 +1,8 @@
 rule validate_measurements:
     """What was measured in the virtual patients' faces against what the faces did."""
     input:
-        landmarks=tables_of_all(VIRTUAL_COHORTS, "landmarks"),
-        truth=tables_of_all(VIRTUAL_COHORTS, "truth"),
+        landmarks=tables_of_all(FILMED_COHORTS, "landmarks"),
+        truth=tables_of_all(FILMED_COHORTS, "truth"),
     output:
         multiext("results/tables/measurement_validation", csv=".csv", md=".md", tex=".tex"),
     log:
@@ -12,13 +12,14 @@ rule validate_measurements:
     conda:
         "../../envs/vision.yaml"
     params:
+        photographed=[name for name in VIRTUAL_COHORTS if name not in FILMED_COHORTS],
         code=code_stamp("evaluation.measurement", "cohorts.virtual.record", "report.measurement"),
     script:
         "../scripts/validate_measurements.py"
 
 
 rule draw_contact_sheet:
-    """Stills of a virtual cohort: its patients at rest and at the height of their tasks."""
+    """Stills of a virtual cohort: its patients at rest, as far as they are filmed, and at the height of their tasks."""
     input:
         manifest=collect("results/cohorts/{{cohort}}/manifest/{shard}.parquet", shard=shards_of),
         recordings=collect("results/cohorts/{{cohort}}/recordings/{shard}", shard=shards_of),

@@ -42,15 +42,14 @@ def paired_differences(
     Parameters
     ----------
     predictions
-        Rows of :data:`faceneuro.tables.PREDICTIONS` of one study and protocol.
+        Rows of :data:`faceneuro.tables.PREDICTIONS`, or of :func:`faceneuro.tables.class_predictions_schema`, of one
+        study and protocol.
     pairs
         Two models each. A pair of which one has no predictions, or which have no tested unit in common, has no rows.
     metrics
         Names, as :func:`~faceneuro.evaluation.metrics.evaluate` has them.
-    classes
-        Negative and positive class.
-    resamples, seed
-        Of the bootstrap over subjects.
+    classes, resamples, seed
+        As for :func:`~faceneuro.evaluation.metrics.evaluate`.
 
     Returns
     -------
@@ -65,7 +64,8 @@ def paired_differences(
     Raises
     ------
     ValueError
-        If there are several studies or protocols, a metric is unknown, or a label is neither of the classes.
+        If there are several studies or protocols, a metric is unknown, a label is none of the classes, or the
+        predictions are of another number of classes.
 
     References
     ----------

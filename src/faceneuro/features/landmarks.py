@@ -150,15 +150,15 @@ class LandmarkDetector:
         image
             RGB, uint8, shape (height, width, 3).
         time_s
-            Time within the clip, rising from call to call; used by video mode only.
-
-        Raises
-        ------
-        ValueError
-            In video mode, if there is no time.
+            Time within the clip, rising from call to call; used by video mode only, which measures a still, that has
+            no time, by itself.
         """
         whole = _Window(0, 0, *image.shape[:2])
-        detection = self._follow(image, whole, time_s) if self._filters else self._look(image, [whole], "frame")
+        detection = (
+            self._follow(image, whole, time_s)
+            if self._filters and time_s is not None
+            else self._look(image, [whole], "frame")
+        )
         if self._retry and not detection.found:
             for search, windows in self._closer(image.shape[0], image.shape[1]):
                 detection = self._look(image, windows, search)
@@ -171,9 +171,7 @@ class LandmarkDetector:
             self._last = _around(detection.landmarks, *image.shape[:2])
         return detection
 
-    def _follow(self, image: RGB, window: _Window, time_s: float | None) -> Detection:
-        if time_s is None:
-            raise ValueError("video mode needs the time of each frame; measure stills in image mode")
+    def _follow(self, image: RGB, window: _Window, time_s: float) -> Detection:
         # MediaPipe's clock counts whole milliseconds and must rise.
         self._clock_ms = max(self._clock_ms + 1, round(time_s * 1000))
         result = self._moving.detect_for_video(_picture(image), self._clock_ms)

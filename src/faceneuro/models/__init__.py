@@ -89,6 +89,36 @@ def _temporal_network(sizes: Sizes, settings: Settings) -> Any:
     return TemporalNetwork(sizes)
 
 
+def _mean_of_features(family: str, sizes: Sizes, settings: Settings) -> Any:
+    from faceneuro.models.parkinson import MeanOfFeatures
+
+    return MeanOfFeatures(*_shared_trunk(family, settings), settings["classes"])
+
+
+def _concatenation(sizes: Sizes, settings: Settings) -> Any:
+    from faceneuro.models.parkinson import Concatenation
+
+    return Concatenation(*_shared_trunk(EXTRACTOR, settings), settings["classes"], slots=sizes["present"])
+
+
+def _gated_maps(ordinal: bool, sizes: Sizes, settings: Settings) -> Any:
+    from faceneuro.models.parkinson import AttentionFusion
+
+    return AttentionFusion(
+        *_shared_trunk(EXTRACTOR, settings),
+        # The ordinal head tells each two neighbours apart.
+        settings["classes"] - ordinal,
+        slots=sizes["present"],
+        **settings["attention"],
+    )
+
+
+def _shared_trunk(family: str, settings: Settings) -> tuple[Any, int]:
+    from faceneuro.models.backbones import trained_part
+
+    return trained_part(family, settings["backbones"][family], "studies.parkinson.backbones", maps=family == EXTRACTOR)
+
+
 Build = Callable[[Sizes, Settings], Any]
 
 NETWORKS: dict[str, Build] = {"dual_branch": _dual_branch, "landmarks_only": _landmarks_only, "flow_only": _flow_only}
@@ -101,7 +131,7 @@ MODELS = NETWORKS | ESTIMATORS
 """The models of the ALS study."""
 
 FAMILIES = ("mixer", "resnet", "fastervit")
-"""Image networks that were trained on ImageNet, see :mod:`faceneuro.models.backbones`."""
+"""Image networks of the palsy study, see :mod:`faceneuro.models.backbones`."""
 
 IMAGES: dict[str, tuple[str, str]] = {
     f"{images}_{family}": (images, family) for images in ("rgb", "lines") for family in FAMILIES
@@ -152,7 +182,41 @@ INPUTS: dict[str, tuple[str, ...]] = {
 KINDS = {name: "visual" if name in IMAGES else "fusion" if name in BRANCHES else "fnn" for name in PALSY_NETWORKS}
 """Which of the palsy study's training blocks a network is trained by."""
 
-BUILDERS = MODELS | PALSY_NETWORKS
+EXTRACTOR = "resnet"
+"""The family that the Parkinson paper is about. Its networks need maps, the others' pooled features."""
+
+PARKINSON_FAMILIES = {
+    "mobilenetv4": "mobilenet",
+    "swin": "swin",
+    "efficientnetv2": "efficientnet",
+    "concatenation": EXTRACTOR,
+    "unbalanced": EXTRACTOR,
+    "attention_fusion": EXTRACTOR,
+    "ordinal": EXTRACTOR,
+}
+"""Networks of the Parkinson study, and the family of image networks that each sees its six images through."""
+
+OBJECTIVES = {
+    **dict.fromkeys(("mobilenetv4", "swin", "efficientnetv2", "unbalanced"), "cross_entropy"),
+    **dict.fromkeys(("concatenation", "attention_fusion"), "focal"),
+    "ordinal": "corn",
+}
+"""What each of them is trained on; the losses are those of :mod:`faceneuro.training.losses`. That the baselines and the
+network without class balancing see plain cross-entropy is our reading of the paper."""
+
+PARKINSON_NETWORKS: dict[str, Build] = {
+    **{
+        name: partial(_mean_of_features, PARKINSON_FAMILIES[name]) for name in ("mobilenetv4", "swin", "efficientnetv2")
+    },
+    "concatenation": _concatenation,
+    **{
+        name: partial(_gated_maps, OBJECTIVES[name] == "corn") for name in ("unbalanced", "attention_fusion", "ordinal")
+    },
+}
+"""Torch modules of the Parkinson study, with one output per class, or for CORN one less. They take ``activations``, six
+per sample, and ``present``, which says which of the six are there."""
+
+BUILDERS = MODELS | PALSY_NETWORKS | PARKINSON_NETWORKS
 """All that can be fitted, whatever the study."""
 
 

@@ -1,16 +1,20 @@
 """Image networks trained by others on ImageNet, cut in two: a part that stays as it is, and a part that is trained.
 
 The part that stays is computed once and cached (:mod:`faceneuro.training.activations`); the other one is the first part
-of a network of :mod:`faceneuro.models.palsy`.
+of a network of :mod:`faceneuro.models.palsy` or :mod:`faceneuro.models.parkinson`.
 
 References
 ----------
 Tolstikhin et al., "MLP-Mixer: An all-MLP Architecture for Vision", NeurIPS 2021. He et al., "Deep Residual Learning for
 Image Recognition", CVPR 2016. Hatamizadeh et al., "FasterViT: Fast Vision Transformers with Hierarchical Attention",
-ICLR 2024.
+ICLR 2024. Qin et al., "MobileNetV4: Universal Models for the Mobile Ecosystem", ECCV 2024. Liu et al., "Swin
+Transformer: Hierarchical Vision Transformer using Shifted Windows", ICCV 2021. Tan and Le, "EfficientNetV2: Smaller
+Models and Faster Training", ICML 2021.
 """
 
 import argparse
+import math
+import re
 import warnings
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -23,35 +27,65 @@ from torch import Tensor, nn
 
 from faceneuro.assets import sha256_of
 from faceneuro.errors import InputError
-from faceneuro.models import FAMILIES, missing_package
+from faceneuro.models import missing_package
 
 KEY = "studies.palsy.backbones"
-"""Where the settings of the families stand in the configuration."""
+"""Where the settings of the families stand in the configuration, unless the caller says otherwise."""
 
 ARCHITECTURES = {
     "mixer": {"small": "mixer_s32_224", "paper": "mixer_b16_224"},
     "resnet": {"small": "resnet18", "paper": "resnet50"},
     "fastervit": {"small": "faster_vit_0_224", "paper": "faster_vit_0_224"},
+    "mobilenet": {"small": "mobilenetv4_conv_small_050", "paper": "mobilenetv4_conv_medium"},
+    "swin": {"small": "swin_tiny_patch4_window7_224", "paper": "swin_tiny_patch4_window7_224"},
+    "efficientnet": {"small": "tf_efficientnetv2_b0", "paper": "tf_efficientnetv2_s"},
 }
-"""By family and size; the names are timm's."""
+"""By family and size; the names are timm's. ``paper`` is the palsy paper's of the first three, so that the Parkinson
+paper's ResNet-18 is the small ResNet. That one does not say which MobileNetV4, Swin or EfficientNetV2 it has: ``paper``
+is the usual one of each, which are alike in cost."""
 
-FEATURES = {"mixer_s32_224": 512, "mixer_b16_224": 768, "resnet18": 512, "resnet50": 2048, "faster_vit_0_224": 512}
-"""Pooled features of each."""
+FEATURES = {
+    "mixer_s32_224": 512,
+    "mixer_b16_224": 768,
+    "resnet18": 512,
+    "resnet50": 2048,
+    "faster_vit_0_224": 512,
+    "mobilenetv4_conv_small_050": 1280,
+    "mobilenetv4_conv_medium": 1280,
+    "swin_tiny_patch4_window7_224": 768,
+    "tf_efficientnetv2_b0": 1280,
+    "tf_efficientnetv2_s": 1280,
+}
+"""Pooled features of each, and where it can give maps, their channels."""
 
-CHECKPOINTS = {"mixer_b16_224": "miil_in21k_ft_in1k", "resnet18": "tv_in1k", "resnet50": "tv2_in1k"}
+CHECKPOINTS = {
+    "mixer_b16_224": "miil_in21k_ft_in1k",
+    "resnet18": "tv_in1k",
+    "resnet50": "tv2_in1k",
+    "mobilenetv4_conv_small_050": "e3000_r224_in1k",
+    "mobilenetv4_conv_medium": "e500_r224_in1k",
+    "swin_tiny_patch4_window7_224": "ms_in1k",
+    "tf_efficientnetv2_b0": "in1k",
+    "tf_efficientnetv2_s": "in1k",
+}
 """Which of the published weights, where the settings do not say. The Mixer's are those of the palsy paper's public
-code, the others torchvision's defaults. Nobody has published any for ``mixer_s32_224``."""
+code, the ResNets' torchvision's defaults, the rest were trained on the 1,000 classes of ImageNet alone. Nobody has
+published any for ``mixer_s32_224``."""
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """Mean and deviation of ImageNet's colours, which the palsy paper's public code uses for every network."""
 
 UNFREEZE = ("head", "last_block", "all")
 
+CLASSIFIERS = ("head.", "fc.", "classifier.")
+"""How the entries of a classifier begin in a file of weights."""
+
 CONNECT_S = 5
 """Seconds to wait for the hub before saying that it cannot be reached."""
 
 Settings = Mapping[str, Any]
-"""One family's block: ``size``, ``checkpoint``, ``weights``, ``seed``, ``normalisation`` and ``unfreeze``."""
+"""One family's block: ``size``, ``checkpoint``, ``weights``, ``seed``, ``normalisation`` and ``unfreeze``; where the
+study leaves the choice, ``pixels``, the height and width of the images."""
 
 
 class Frozen(nn.Module):
@@ -88,7 +122,7 @@ def build(family: str, settings: Settings, key: str = KEY) -> nn.Module:
     Parameters
     ----------
     family
-        ``mixer``, ``resnet`` or ``fastervit``.
+        A name in :data:`ARCHITECTURES`.
     settings
         Its block of the configuration. ``weights`` is ``auto`` (published ones, from the caches of the Hugging Face hub
         or of torch, else downloaded), ``none`` (a random start that follows from ``seed`` alone) or the path of a
@@ -101,8 +135,8 @@ def build(family: str, settings: Settings, key: str = KEY) -> nn.Module:
     InputError
         If the weights, or the package of the family, are not there or do not fit.
     """
-    if family not in FAMILIES:
-        raise ValueError(f"{family!r} is none of {', '.join(FAMILIES)}")
+    if family not in ARCHITECTURES:
+        raise ValueError(f"{family!r} is none of {', '.join(ARCHITECTURES)}")
     if sentence := missing_package(family):
         raise InputError(f"config key {key}.{family}: {sentence}")
     # Before the network is made, which takes seconds.
@@ -111,12 +145,12 @@ def build(family: str, settings: Settings, key: str = KEY) -> nn.Module:
         torch.manual_seed(settings["seed"])
         backbone = _untrained(family, settings, key)
     if file is not None:
-        _load(backbone, file, f"{key}.{family}.weights", _name(family, settings))
+        _load(backbone, family, file, f"{key}.{family}.weights", _name(family, settings))
     return backbone
 
 
 def split(
-    backbone: nn.Module, family: str, unfreeze: str, normalisation: str = "checkpoint"
+    backbone: nn.Module, family: str, unfreeze: str, normalisation: str = "checkpoint", maps: bool = False
 ) -> tuple[Frozen, nn.Sequential]:
     """Cut a backbone into a part that stays as it is and a part that is trained.
 
@@ -128,18 +162,25 @@ def split(
         Of the backbone.
     unfreeze
         What is trained: ``head`` nothing of the backbone, ``last_block`` its last block (the Mixer's last block and
-        norm, ResNet's layer4, FasterViT's last level and norm), ``all`` everything.
+        norm, ResNet's layer4, the last level of FasterViT or Swin and its norm, all behind the last halving of
+        MobileNetV4 and EfficientNetV2), ``all`` everything.
     normalisation
         Of the images: ``checkpoint`` as the weights were trained, ``imagenet`` as the palsy paper's public code did.
+    maps
+        Whether to leave out the pooling at the end; ResNets only.
 
     Returns
     -------
-    Images with values in 0..1 to an activation, and the activation to pooled features, shape (batch, features). One
-    after the other they are the normalisation and the backbone.
+    Images with values in 0..1 to an activation, and the activation to pooled features, shape (batch, features), or to
+    maps, shape (batch, features, height, width). One after the other they are the normalisation and the backbone.
     """
     if unfreeze not in UNFREEZE:
         raise ValueError(f"{unfreeze!r} is none of {', '.join(UNFREEZE)}")
     stages, tails = _stages(backbone, family)
+    if maps:
+        if family != "resnet":
+            raise ValueError(f"{family} has no maps to give, only resnet")
+        del tails["pool"]
     layers = list((stages | tails).items())
     cut = {"head": len(layers), "last_block": len(stages), "all": 0}[unfreeze]
     config = backbone.pretrained_cfg
@@ -148,17 +189,19 @@ def split(
     return frozen, nn.Sequential(OrderedDict(layers[cut:])).requires_grad_()
 
 
-def load(family: str, settings: Settings, key: str = KEY) -> tuple[Frozen, nn.Sequential, int]:
+def load(family: str, settings: Settings, key: str = KEY, maps: bool = False) -> tuple[Frozen, nn.Sequential, int]:
     """:func:`build` and :func:`split` as the settings say, and the number of features."""
     backbone = build(family, settings, key)
-    return *split(backbone, family, settings["unfreeze"], settings["normalisation"]), backbone.num_features
+    # MobileNetV4 widens its features behind the pooling.
+    features = getattr(backbone, "head_hidden_size", backbone.num_features)
+    return *split(backbone, family, settings["unfreeze"], settings["normalisation"], maps), features
 
 
-def trained_part(family: str, settings: Settings, key: str = KEY) -> tuple[nn.Sequential, int]:
+def trained_part(family: str, settings: Settings, key: str = KEY, maps: bool = False) -> tuple[nn.Sequential, int]:
     """The second part of :func:`load` and the number of features; for a head alone no backbone is made."""
     if settings["unfreeze"] == "head":
         return nn.Sequential(), FEATURES[ARCHITECTURES[family][settings["size"]]]
-    _, tail, features = load(family, settings, key)
+    _, tail, features = load(family, settings, key, maps)
     return tail, features
 
 
@@ -249,8 +292,10 @@ def _untrained(family: str, settings: Settings, key: str) -> nn.Module:
         return backbone
     import timm
 
+    # A Swin's windows are cut for images of one size; the other networks take any.
+    fixed = {"img_size": settings["pixels"]} if family == "swin" and "pixels" in settings else {}
     try:
-        return timm.create_model(_name(family, settings), num_classes=0)
+        return timm.create_model(_name(family, settings), num_classes=0, **fixed)
     except RuntimeError as error:
         raise InputError(
             f"config key {key}.{family}.checkpoint: timm knows no {_name(family, settings)}; null takes the usual one"
@@ -270,6 +315,24 @@ def _stages(backbone: nn.Module, family: str) -> tuple[dict[str, nn.Module], dic
             {name: getattr(backbone, name) for name in names},
             {"layer4": backbone.layer4, "pool": backbone.global_pool},
         )
+    if family == "mobilenet":
+        names = ("global_pool", "conv_head", "norm_head", "act2", "flatten")
+        # Its last stage is a single convolution of one pixel, which belongs to the one before.
+        return (
+            {"conv_stem": backbone.conv_stem, "bn1": backbone.bn1, "blocks": backbone.blocks[:-2]},
+            {"last_blocks": backbone.blocks[-2:]} | {name: getattr(backbone, name) for name in names},
+        )
+    if family == "efficientnet":
+        names = ("conv_head", "bn2", "global_pool")
+        return (
+            {"conv_stem": backbone.conv_stem, "bn1": backbone.bn1, "blocks": backbone.blocks[:-1]},
+            {"last_blocks": backbone.blocks[-1]} | {name: getattr(backbone, name) for name in names},
+        )
+    if family == "swin":
+        return (
+            {"patch_embed": backbone.patch_embed, "layers": backbone.layers[:-1]},
+            {"layer": backbone.layers[-1], "norm": backbone.norm, "pool": backbone.head.global_pool},
+        )
     return (
         {"patch_embed": backbone.patch_embed, "levels": nn.Sequential(*backbone.levels[:-1])},
         {"level": backbone.levels[-1], "norm": backbone.norm, "pool": backbone.avgpool, "flatten": nn.Flatten()},
@@ -281,10 +344,12 @@ class _MeanOverPatches(nn.Module):
         return patches.mean(1)
 
 
-def _load(backbone: nn.Module, file: Path, key: str, name: str) -> None:
+def _load(backbone: nn.Module, family: str, file: Path, key: str, name: str) -> None:
     """Put the weights of a file into a backbone; the file's classifier, if any, stays out."""
     found, wanted = _read(file, key), backbone.state_dict()
-    found = {entry: value for entry, value in found.items() if not entry.startswith(("head.", "fc."))}
+    found = {entry: value for entry, value in found.items() if not entry.startswith(CLASSIFIERS)}
+    if family == "swin":
+        found = _of_this_swin(found, wanted)
     # Files from before torch counted batches lack the counts, which nothing here uses.
     odd = [entry for entry in wanted if entry not in found and not entry.endswith("num_batches_tracked")]
     odd += [entry for entry in found if entry not in wanted or found[entry].shape != wanted[entry].shape]
@@ -294,6 +359,28 @@ def _load(backbone: nn.Module, file: Path, key: str, name: str) -> None:
             f"or of another shape, {odd[0]} for one)"
         )
     backbone.load_state_dict(found, strict=False)
+
+
+def _of_this_swin(found: dict[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A Swin's weights by timm's names, and for windows that are smaller than the file's.
+
+    Images of fewer pixels have smaller windows. A window's biases belong to distances in patches, and a patch has as
+    many pixels in a small image as in a large one: the shorter distances are kept. (timm would squeeze all together.)
+    """
+    if "layers.0.downsample.reduction.weight" in found:
+        # The network's authors halve behind a stage, timm before the next.
+        found = {
+            re.sub(r"^layers\.(\d+)\.downsample", lambda stage: f"layers.{int(stage[1]) + 1}.downsample", entry): value
+            for entry, value in found.items()
+            if not entry.endswith(("relative_position_index", "attn_mask"))
+        }
+    for entry, table in found.items():
+        if entry.endswith("relative_position_bias_table") and entry in wanted:
+            theirs, ours = math.isqrt(len(table)), math.isqrt(len(wanted[entry]))
+            kept = slice((theirs - ours) // 2, (theirs + ours) // 2)
+            if ours < theirs:
+                found[entry] = table.unflatten(0, (theirs, theirs))[kept, kept].flatten(0, 1)
+    return found
 
 
 def _read(file: Path, key: str) -> dict[str, Tensor]:
@@ -306,7 +393,7 @@ def _read(file: Path, key: str) -> dict[str, Tensor]:
         # timm's training script, which FasterViT was made with, saves its command line beside the weights.
         with torch.serialization.safe_globals([argparse.Namespace]):
             saved = torch.load(file, map_location="cpu", weights_only=True)
-        saved = saved.get("state_dict", saved)
+        saved = saved.get("state_dict", saved.get("model", saved))
         return {entry.removeprefix("module."): value for entry, value in saved.items()}
     except (UnpicklingError, SafetensorError, RuntimeError, EOFError, AttributeError) as error:
         raise InputError(

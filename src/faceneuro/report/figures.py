@@ -1,4 +1,4 @@
-"""Figures of a two-class study: learning curves, confusion matrices, ROC."""
+"""Figures of a study with two classes or more: learning curves, confusion matrices, ROC."""
 
 import os
 from collections.abc import Sequence
@@ -6,12 +6,14 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from faceneuro.evaluation.metrics import THRESHOLD, units
+from faceneuro.evaluation.metrics import class_probabilities, units
 from faceneuro.report.drawing import COLOURS, DASHES, drawing
 
 PROTOCOLS = {"published": "random frames held out", "grouped": "subjects held out"}
 VIEWS = (("published", "frame"), ("grouped", "frame"), ("grouped", "subject"))
-"""(protocol, level) of the panels; the last is the headline."""
+"""(protocol, level) of the panels, as far as nothing else is asked for; the last is the headline."""
+
+Views = Sequence[tuple[str, str]]
 
 
 def learning_curves(history: pd.DataFrame, model: str, caption: str, stem: str | os.PathLike) -> None:
@@ -61,28 +63,36 @@ def learning_curves(history: pd.DataFrame, model: str, caption: str, stem: str |
 
 
 def confusion_matrices(
-    predictions: pd.DataFrame, model: str, classes: Sequence[str], caption: str, stem: str | os.PathLike
+    predictions: pd.DataFrame,
+    model: str,
+    classes: Sequence[str],
+    caption: str,
+    stem: str | os.PathLike,
+    views: Views = VIEWS,
 ) -> None:
     """Counts of true and predicted classes, a panel per protocol and level; shade and percent go by true class.
 
     Parameters
     ----------
     predictions
-        Rows of :data:`faceneuro.tables.PREDICTIONS`.
+        Rows of :data:`faceneuro.tables.PREDICTIONS` or of :func:`faceneuro.tables.class_predictions_schema`.
     model, caption, stem
         As for :func:`learning_curves`.
     classes
-        Negative and positive class.
+        As for :func:`faceneuro.evaluation.metrics.evaluate`.
+    views
+        (protocol, level) of the panels; protocols without predictions of the model have none.
     """
     mine = predictions[predictions["model"] == model]
-    views = [view for view in VIEWS if (mine["protocol"] == view[0]).any()]
-    with drawing(stem, (2.7 * len(views) + 0.5, 3.7), f"{model}: confusion matrices", caption) as figure:
+    views = _present(views, mine)
+    side = 2.7 + 0.6 * (len(classes) - 2)
+    with drawing(stem, (side * len(views) + 0.5, side + 1), f"{model}: confusion matrices", caption) as figure:
         panels = figure.subplots(1, len(views), squeeze=False)[0]
         for axes, (protocol, level) in zip(panels, views, strict=True):
             tested = units(mine[mine["protocol"] == protocol], level)
-            truly = (tested["label"] == classes[1]).to_numpy(int)
-            counts = np.zeros((2, 2), int)
-            np.add.at(counts, (truly, (tested["probability"] > THRESHOLD).to_numpy(int)), 1)
+            counts = np.zeros((len(classes), len(classes)), int)
+            truly = pd.Index(classes).get_indexer(tested["label"])
+            np.add.at(counts, (truly, class_probabilities(tested).argmax(axis=1)), 1)
             shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
             axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
             for (row, column), count in np.ndenumerate(counts):
@@ -91,8 +101,8 @@ def confusion_matrices(
                 axes.text(
                     column, row, text, ha="center", va="center", color="white" if share > 0.62 else "black", fontsize=11
                 )
-            axes.set_xticks([0, 1], classes)
-            axes.set_yticks([0, 1], classes, rotation=90, va="center")
+            axes.set_xticks(range(len(classes)), classes)
+            axes.set_yticks(range(len(classes)), classes, rotation=90, va="center")
             axes.tick_params(length=0)
             axes.grid(False)
             axes.spines[:].set_visible(False)
@@ -102,57 +112,73 @@ def confusion_matrices(
 
 
 def roc_curves(
-    predictions: pd.DataFrame, metrics: pd.DataFrame, classes: Sequence[str], caption: str, stem: str | os.PathLike
+    predictions: pd.DataFrame,
+    metrics: pd.DataFrame,
+    classes: Sequence[str],
+    caption: str,
+    stem: str | os.PathLike,
+    views: Views = VIEWS,
 ) -> None:
     """ROC of every model, a panel per protocol and level, with the area and its interval in the legend.
+
+    Of more than two classes each has a panel of its own, in which it stands against the rest.
 
     Parameters
     ----------
     predictions
-        Rows of :data:`faceneuro.tables.PREDICTIONS`.
+        Rows of :data:`faceneuro.tables.PREDICTIONS` or of :func:`faceneuro.tables.class_predictions_schema`.
     metrics
         Rows of :data:`faceneuro.tables.METRICS` of the same predictions.
     classes
-        Negative and positive class.
+        As for :func:`faceneuro.evaluation.metrics.evaluate`.
     caption, stem
         As for :func:`learning_curves`.
+    views
+        (protocol, level) of the panels; protocols without predictions have none.
     """
-    views = [view for view in VIEWS if (predictions["protocol"] == view[0]).any()]
-    areas = metrics[(metrics["metric"] == "roc_auc") & (metrics["aggregation"] == "pooled")]
-    areas = areas.set_index(["protocol", "level", "model"])
+    two = len(classes) == 2
+    shown = [(*view, place) for view in _present(views, predictions) for place in ([1] if two else range(len(classes)))]
+    areas = metrics[metrics["aggregation"] == "pooled"].set_index(["metric", "protocol", "level", "model"])
     models = predictions["model"].nunique()
     legend_height = 0.3 + 0.18 * models
-    size = (3.1 * len(views) + 0.4, 4.2 + legend_height)
-    with drawing(stem, size, "ROC, folds pooled", caption) as figure:
+    size = (3.1 * len(shown) + 0.4, 4.2 + legend_height)
+    title = "ROC, folds pooled" if two else "ROC of each class against the rest, folds pooled"
+    with drawing(stem, size, title, caption) as figure:
         panels, legends = figure.subplots(
-            2, len(views), sharey="row", squeeze=False, height_ratios=[3.3, legend_height]
+            2, len(shown), sharey="row", squeeze=False, height_ratios=[3.3, legend_height]
         )
-        for axes, below, (protocol, level) in zip(panels, legends, views, strict=True):
+        for axes, below, (protocol, level, place) in zip(panels, legends, shown, strict=True):
             axes.plot([0, 1], [0, 1], color="#888888", lw=0.8)
             for index, (model, rows) in enumerate(
                 predictions[predictions["protocol"] == protocol].groupby("model", sort=True)
             ):
                 tested = units(rows, level)
-                area = areas.loc[(protocol, level, model)]
+                area = areas.loc[("roc_auc" if two else f"roc_auc/{classes[place]}", protocol, level, model)]
                 interval = "" if pd.isna(area["ci_low"]) else f" [{area['ci_low']:.2f}, {area['ci_high']:.2f}]"
                 look = {"color": COLOURS[index % len(COLOURS)], "linestyle": DASHES[index % len(DASHES)]}
-                axes.plot(*_roc(tested, classes[1]), label=f"{model}  {area['value']:.2f}{interval}", **look)
+                curve = _roc(tested["label"] == classes[place], class_probabilities(tested)[:, place])
+                axes.plot(*curve, label=f"{model}  {area['value']:.2f}{interval}", **look)
             axes.set_aspect("equal")
             axes.set_xlim(-0.02, 1.02)
             axes.set_ylim(-0.02, 1.02)
             axes.set_xlabel("false positive rate")
-            axes.set_title(_view_title(protocol, level, len(tested)))
+            heading = _view_title(protocol, level, len(tested))
+            axes.set_title(heading if two else f"{classes[place]}:\n{heading}")
             below.set_axis_off()
             below.legend(*axes.get_legend_handles_labels(), loc="upper center", title="area and its 95 % interval")
-        panels[0].set_ylabel(f"true positive rate ({classes[1]})")
+        panels[0].set_ylabel(f"true positive rate ({classes[1]})" if two else "true positive rate")
 
 
-def _roc(tested: pd.DataFrame, positive: str) -> tuple[np.ndarray, np.ndarray]:
+def _roc(hit: pd.Series, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """False and true positive rates at every threshold, from none to all."""
-    by_score = tested.assign(hit=tested["label"] == positive).groupby("probability")["hit"].agg(["sum", "count"])[::-1]
+    by_score = hit.groupby(score).agg(["sum", "count"])[::-1]
     hits, tried = by_score["sum"].cumsum(), by_score["count"].cumsum()
     misses = tried - hits
     return np.r_[0, misses / misses.iloc[-1]], np.r_[0, hits / hits.iloc[-1]]
+
+
+def _present(views: Views, predictions: pd.DataFrame) -> list[tuple[str, str]]:
+    return [view for view in views if (predictions["protocol"] == view[0]).any()]
 
 
 def _view_title(protocol: str, level: str, n: int) -> str:

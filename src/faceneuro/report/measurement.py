@@ -1,6 +1,7 @@
 """Measurement validation, as a table to read."""
 
 import os
+from collections.abc import Sequence
 
 import pandas as pd
 
@@ -9,7 +10,7 @@ from faceneuro.report.tables import Table, write_files
 QUANTITIES = {"slope": "slope", "r": "r", "mae": "MAE, % of iris distance", "leak": "leak, % of iris distance"}
 
 
-def write_validation(found: pd.DataFrame, stem: str | os.PathLike) -> None:
+def write_validation(found: pd.DataFrame, stem: str | os.PathLike, photographed: Sequence[str] = ()) -> None:
     """Write how well measured excursions follow the true ones.
 
     Parameters
@@ -18,6 +19,8 @@ def write_validation(found: pd.DataFrame, stem: str | os.PathLike) -> None:
         From :func:`faceneuro.evaluation.measurement.validate`.
     stem
         Path without suffix.
+    photographed
+        Virtual cohorts that are left out because they are not filmed.
     """
     tables = []
     for cohort, of_cohort in found.groupby("cohort", sort=False):
@@ -43,6 +46,8 @@ def write_validation(found: pd.DataFrame, stem: str | os.PathLike) -> None:
         "empty where no frame is such.",
         "A measure that a cohort's tasks hardly use has little true movement to follow, and so a low r.",
     ]
+    if photographed:
+        remarks.append(f"Not in the table: {', '.join(photographed)}. A photograph has no rest to measure from.")
     write_files(stem, found, "Measurement validation", lead, tables, remarks)
 
 

@@ -8,6 +8,27 @@ from typing import NamedTuple
 import pandas as pd
 
 from faceneuro.report.classification import cohort_note
+from faceneuro.report.comparisons import (
+    FAILS,
+    HOLDS,
+    NOT_RUN,
+    NOT_SHOWN,
+    UNTRAINED,
+    Claim,
+    View,
+    claims_table,
+    difference_between,
+    difference_text,
+    interval_text,
+    model_remarks,
+    not_run_sentence,
+    p_text,
+    tally,
+    tidy,
+    untrained_sentence,
+    verdict_on,
+    worst_of,
+)
 from faceneuro.report.tables import Table, write_files
 
 TITLE = "Facial palsy from images and landmarks (all rows of the paper)"
@@ -44,20 +65,13 @@ PAIRS = (
 )
 """Models to compare; the claims need the first four."""
 
-HOLDS = "holds"
-NOT_SHOWN = "not shown"
-FAILS = "does not hold"
-NOT_RUN = "not run"
 OK = "ok"
 BACKGROUND_PREDICTS = "the background predicts the label"
 SHUFFLED_PREDICT = "shuffled measures predict the label"
-"""Verdicts. A claim that one model is better than another is not shown where it is, but within the interval."""
+"""Verdicts on controls."""
 
 CONTROL = "Control"
 """How a claim begins that is not the paper's but a check of the data."""
-
-UNTRAINED = "untrained"
-"""The word by which a model's note says that its image backbone has random weights."""
 
 FUSIONS = {10: (3, 6), 11: (3, 7), 12: (3, 6), 13: (3, 7)}
 """Rows of the paper that fuse two others."""
@@ -70,15 +84,6 @@ class Line(NamedTuple):
     modality: str
     network: str
     model: str
-
-
-@dataclass(frozen=True)
-class Claim:
-    """What is said, whether it holds on this cohort, and the numbers that decide it."""
-
-    claim: str
-    verdict: str
-    evidence: str
 
 
 def palsy_table(
@@ -204,52 +209,24 @@ class _Found:
 
     def missing(self, *models: str) -> str:
         """A sentence about which of these models have no result, and why; empty if all have."""
-        said = []
-        for model in models:
-            rows = self.frame[self.frame["model"] == model]
-            if rows["reproduced"].isna().all():
-                reason = _reason(rows)
-                said.append(f"{model} ({reason})" if reason else model)
-        return f"Not run: {', '.join(said)}." if said else ""
+        return not_run_sentence(self.frame, models)
 
-    def value(self, model: str, metric: str, view: tuple[str, str]) -> pd.Series:
+    def value(self, model: str, metric: str, view: View) -> pd.Series:
         rows = self.frame[self.frame["model"] == model]
         rows = rows[(rows["metric"] == metric) & (rows["level"] == view[0]) & (rows["aggregation"] == view[1])]
         return rows.iloc[0]
 
     def f1(self, model: str) -> str:
-        return _interval(self.value(model, "f1", AS_PUBLISHED))
+        return interval_text(self.value(model, "f1", AS_PUBLISHED))
 
     def printed(self, model: str) -> float:
         """F1 in the paper; NaN where it has none."""
         known = (self.frame["model"] == model).any()
         return float(self.value(model, "f1", AS_PUBLISHED)["published"]) if known else float("nan")
 
-    def difference(self, a: str, b: str, metric: str = "f1", view: tuple[str, str] = AS_PUBLISHED) -> pd.Series | None:
-        """One paired difference in percentage points, whichever way round it was computed; none if undefined."""
-        wanted = {"metric": METRICS[metric], "level": view[0], "aggregation": view[1]}
-        rows = self.differences[(self.differences[list(wanted)] == pd.Series(wanted)).all(axis=1)]
-        for first, second, sign in ((a, b, 1), (b, a, -1)):
-            pair = rows[(rows["model_a"] == first) & (rows["model_b"] == second)]
-            if len(pair) and pd.notna(pair.iloc[0]["difference"]):
-                row = pair.iloc[0]
-                limits = sorted(100 * sign * row[name] for name in ("ci_low", "ci_high"))
-                return pd.Series(
-                    {
-                        "difference": 100 * sign * row["difference"],
-                        "ci_low": limits[0],
-                        "ci_high": limits[1],
-                        "p_value": row["p_value"],
-                    }
-                )
-        return None
-
-
-def _verdict(difference: pd.Series) -> str:
-    """Whether one model is better than another."""
-    if not difference["difference"] > 0:
-        return FAILS
-    return HOLDS if difference["ci_low"] > 0 else NOT_SHOWN
+    def difference(self, a: str, b: str, metric: str = "f1", view: View = AS_PUBLISHED) -> pd.Series | None:
+        """One paired difference in percentage points; none if undefined."""
+        return difference_between(self.differences, a, b, METRICS[metric], view, scale=100)
 
 
 def _compare(found: _Found, claim: str, better: str, others: Sequence[str], published: str) -> Claim:
@@ -259,9 +236,8 @@ def _compare(found: _Found, claim: str, better: str, others: Sequence[str], publ
     differences = {other: found.difference(better, other) for other in others}
     if absent := [other for other, difference in differences.items() if difference is None]:
         return Claim(claim, NOT_RUN, f"{better} was not compared with {' or '.join(absent)}.")
-    verdicts = [_verdict(difference) for difference in differences.values()]
-    worst = next(verdict for verdict in (FAILS, NOT_SHOWN, HOLDS) if verdict in verdicts)
-    said = [f"{other} {found.f1(other)}, difference {_difference(gap)}" for other, gap in differences.items()]
+    worst = worst_of(verdict_on(difference) for difference in differences.values())
+    said = [f"{other} {found.f1(other)}, difference {difference_text(gap)}" for other, gap in differences.items()]
     return Claim(claim, worst, f"F1 of {better} {found.f1(better)}; of {'; of '.join(said)}. {published}")
 
 
@@ -286,18 +262,20 @@ def _gain(found: _Found) -> Claim:
     if gap is None:
         return Claim(claim, NOT_RUN, f"{EARLY} was not compared with {better}.")
     if pd.isna(gap["ci_low"]):
-        return Claim(claim, NOT_SHOWN, f"Against {better}, F1 changes by {_difference(gap)}: too few for an interval.")
+        return Claim(
+            claim, NOT_SHOWN, f"Against {better}, F1 changes by {difference_text(gap)}: too few for an interval."
+        )
     verdict = HOLDS if gap["ci_low"] > 0 else FAILS
     lies = "above" if gap["ci_low"] > 0 else "below" if gap["ci_high"] < 0 else "around"
     area = found.difference(EARLY, better, "roc_auc", BY_SUBJECT)
-    areas = f" In ROC AUC over subjects: {_difference(area)}." if area is not None else ""
+    areas = f" In ROC AUC over subjects: {difference_text(area)}." if area is not None else ""
     printed = [found.printed(model) for model in (EARLY, MEASURES, MIXER)]
     claimed = "" if any(map(pd.isna, printed)) else f" Published: {printed[0] - max(printed[1:]):+.2f}, no interval."
     return Claim(
         claim,
         verdict,
-        f"Against {better}, the better branch here, F1 changes by {_difference(gap)}: the interval lies {lies} zero."
-        f"{areas}{claimed}",
+        f"Against {better}, the better branch here, F1 changes by {difference_text(gap)}: the interval lies {lies} "
+        f"zero.{areas}{claimed}",
     )
 
 
@@ -326,13 +304,13 @@ def _control(found: _Found, claim: str, control: str, alarm: str, model: str, wh
         return Claim(claim, NOT_RUN, missing)
     area = found.value(control, "roc_auc", BY_SUBJECT)
     if pd.isna(area["ci_low"]):
-        return Claim(claim, NOT_SHOWN, f"ROC AUC {_interval(area)}, without an interval: too few subjects.")
-    beside = "" if found.missing(model) else f"; {whose}, {_interval(found.value(model, 'roc_auc', BY_SUBJECT))}"
+        return Claim(claim, NOT_SHOWN, f"ROC AUC {interval_text(area)}, without an interval: too few subjects.")
+    beside = "" if found.missing(model) else f"; {whose}, {interval_text(found.value(model, 'roc_auc', BY_SUBJECT))}"
     subjects = f"over {area['n_subjects']} subjects"
     if area["ci_low"] > 50:
-        evidence = f"ROC AUC {subjects} {_interval(area)}, above 50 with its whole interval{beside}."
+        evidence = f"ROC AUC {subjects} {interval_text(area)}, above 50 with its whole interval{beside}."
         return Claim(claim, alarm, evidence)
-    return Claim(claim, OK, f"ROC AUC {subjects} {_interval(area)}: not above 50 with its whole interval{beside}.")
+    return Claim(claim, OK, f"ROC AUC {subjects} {interval_text(area)}: not above 50 with its whole interval{beside}.")
 
 
 def _printed(found: _Found, first: str, *others: str) -> str:
@@ -356,39 +334,20 @@ def write_palsy(frame: pd.DataFrame, differences: pd.DataFrame, claims: pd.DataF
     stem
         Path without suffix.
     """
-    everything = pd.concat(
-        [
-            frame.assign(kind="row"),
-            _as_rows(differences, frame),
-            claims.assign(kind="claim", study=frame["study"].iloc[0]),
-        ],
-        ignore_index=True,
-    )
-    first = ["kind", "study", "row"]
-    everything = everything[[*first, *(name for name in everything if name not in first)]]
+    shown = differences.assign(metric=differences["metric"].replace({name: metric for metric, name in METRICS.items()}))
+    everything = tidy(frame, shown, 100, claim=claims)
     beyond = frame[frame["row"].isna()]
     tables = [
         _results("Results, published and here", frame[frame["row"].notna()], printed=True),
         *([_results("Beyond the paper, and controls", beyond, printed=False)] if len(beyond) else []),
-        _judgement(claims),
+        claims_table("Claims and controls", claims),
         *([_comparisons(differences)] if len(differences) else []),
     ]
     lead = [_warning(frame), *_untrained(frame), _headline(frame, claims)]
     write_files(stem, everything, TITLE, lead, tables, _remarks(frame))
 
 
-def _as_rows(differences: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
-    """Differences in the columns of the table, in percentage points, with what is theirs alone beside."""
-    names = {name: metric for metric, name in METRICS.items()}
-    scaled = {name: 100 * differences[name] for name in ("difference", "ci_low", "ci_high")}
-    same = {name: frame[name].iloc[0] for name in ("study", "protocol", "cohort", "cohort_note")}
-    rows = differences.assign(kind="difference", metric=differences["metric"].replace(names), **scaled, **same)
-    return rows.rename(columns={"difference": "reproduced", "model_a": "model", "model_b": "against"}).astype(
-        {"n_subjects": "Int64"}
-    )
-
-
-def _view(frame: pd.DataFrame, model: str, view: tuple[str, str]) -> pd.DataFrame:
+def _view(frame: pd.DataFrame, model: str, view: View) -> pd.DataFrame:
     rows = frame[(frame["model"] == model) & (frame["level"] == view[0]) & (frame["aggregation"] == view[1])]
     return rows.drop_duplicates("metric").set_index("metric")
 
@@ -401,12 +360,12 @@ def _results(heading: str, frame: pd.DataFrame, printed: bool) -> Table:
         area = _view(frame, model, BY_SUBJECT).loc["roc_auc"]
         numbers = []
         for metric in ("f1", "precision", "recall"):
-            here = _interval(cells.loc[metric])
+            here = interval_text(cells.loc[metric])
             if metric == "f1" and cells["reproduced"].isna().all():
                 here = NOT_RUN
             numbers += [_plain(cells.loc[metric, "published"]), here] if printed else [here]
         name = network if network == model or printed else f"{network} ({model})"
-        lines.append([*([str(row)] if printed else []), modality, name, *numbers, _interval(area)])
+        lines.append([*([str(row)] if printed else []), modality, name, *numbers, interval_text(area)])
     columns = ["F1", "Precision", "Recall"]
     if printed:
         columns = [f"{metric}: {where}" for metric in columns for where in ("published", "here")]
@@ -417,13 +376,6 @@ def _results(heading: str, frame: pd.DataFrame, printed: bool) -> Table:
 def _models(frame: pd.DataFrame) -> list[tuple]:
     named = frame[["row", "modality", "network", "model"]].drop_duplicates()
     return list(named.itertuples(index=False, name=None))
-
-
-def _judgement(claims: pd.DataFrame) -> Table:
-    lines = [[row.claim, f"**{row.verdict}**", row.evidence] for row in claims.itertuples()]
-    return Table(
-        "Claims and controls", ["Claim", "Verdict", "Evidence from this cohort"], lines, 3, sentences=(0, 1, 2)
-    )
 
 
 def _comparisons(differences: pd.DataFrame) -> Table:
@@ -437,7 +389,7 @@ def _comparisons(differences: pd.DataFrame) -> Table:
             key = (*pair, *place)
             if key in at.index:
                 gap = 100 * at.loc[key, ["difference", "ci_low", "ci_high"]].astype(float)
-                cells += [_interval(gap, "difference", "+.1f"), _p(at.loc[key, "p_value"])]
+                cells += [interval_text(gap, "difference", "+.1f"), p_text(at.loc[key, "p_value"])]
             else:
                 cells += ["", ""]
         lines.append([*pair, *cells])
@@ -445,32 +397,8 @@ def _comparisons(differences: pd.DataFrame) -> Table:
     return Table("Paired differences, percentage points", header, lines, text_columns=2)
 
 
-def _interval(row: Mapping, value: str = "reproduced", form: str = ".1f") -> str:
-    if pd.isna(row[value]):
-        return ""
-    text = format(row[value], form)
-    return text if pd.isna(row["ci_low"]) else f"{text} [{row['ci_low']:.1f}, {row['ci_high']:.1f}]"
-
-
-def _difference(gap: pd.Series) -> str:
-    p = _p(gap["p_value"])
-    return _interval(gap, "difference", "+.1f") + (f" (p {p})" if p.startswith("<") else f" (p = {p})" if p else "")
-
-
-def _p(value: float) -> str:
-    if pd.isna(value):
-        return ""
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
-
-
 def _plain(value: float) -> str:
     return "" if pd.isna(value) else f"{value:.2f}"
-
-
-def _reason(rows: pd.DataFrame) -> str:
-    """Why a model was not run, where its note says more than that."""
-    note = rows["note"].iloc[0] if len(rows) else ""
-    return note.removeprefix(NOT_RUN).removeprefix(":").strip()
 
 
 def _warning(frame: pd.DataFrame) -> str:
@@ -485,13 +413,7 @@ def _warning(frame: pd.DataFrame) -> str:
 def _untrained(frame: pd.DataFrame) -> list[str]:
     """A sentence if some of the models that were run see the image through random weights."""
     mine = frame[frame["note"].str.contains(UNTRAINED) & frame["reproduced"].notna()]
-    if mine.empty:
-        return []
-    named = [f"{row} ({model})" if pd.notna(row) else model for row, _, _, model in _models(mine)]
-    return [
-        f"The image backbones of these rows are {UNTRAINED}, random weights instead of ImageNet's: {', '.join(named)}. "
-        "They show that the pipeline runs, not what such a network can see."
-    ]
+    return untrained_sentence([f"{row} ({model})" if pd.notna(row) else model for row, _, _, model in _models(mine)])
 
 
 def _headline(frame: pd.DataFrame, claims: pd.DataFrame) -> str:
@@ -499,7 +421,7 @@ def _headline(frame: pd.DataFrame, claims: pd.DataFrame) -> str:
     if missing := found.missing(EARLY):
         best = missing
     else:
-        area = _interval(found.value(EARLY, "roc_auc", BY_SUBJECT))
+        area = interval_text(found.value(EARLY, "roc_auc", BY_SUBJECT))
         printed = found.printed(EARLY)
         beside = "" if pd.isna(printed) else f", published {printed:.2f}"
         best = (
@@ -507,34 +429,13 @@ def _headline(frame: pd.DataFrame, claims: pd.DataFrame) -> str:
             f"by frame{beside}) and a ROC AUC over subjects of {area}."
         )
     control = claims["claim"].str.startswith(CONTROL)
-    counts = claims.loc[~control, "verdict"].value_counts()
-    forms = {
-        HOLDS: ("holds", "hold"),
-        NOT_SHOWN: ("is not shown", "are not shown"),
-        FAILS: ("does not hold", "do not hold"),
-        NOT_RUN: ("was not run", "were not run"),
-    }
-    said = ", ".join(
-        f"{counts[verdict]} {form[int(counts[verdict] > 1)]}" for verdict, form in forms.items() if verdict in counts
-    )
-    judged = f"Of {int((~control).sum())} claims of the paper: {said}."
+    judged = f"Of {int((~control).sum())} claims of the paper: {tally(claims.loc[~control, 'verdict'])}."
     controls = [f"{row.claim.removesuffix('.')}: {row.verdict}." for row in claims[control].itertuples()]
     return " ".join([best, judged, *controls])
 
 
 def _remarks(frame: pd.DataFrame) -> list[str]:
-    reasons: dict[str, list[str]] = {}
-    for row, _, _, model in _models(frame):
-        rows = frame[frame["model"] == model]
-        if rows["reproduced"].isna().all():
-            reasons.setdefault(_reason(rows) or "not among the models of this run", []).append(
-                f"row {row} ({model})" if pd.notna(row) else model
-            )
-    weights: dict[str, list[str]] = {}
-    for _, _, _, model in _models(frame):
-        rows = frame[frame["model"] == model]
-        if rows["reproduced"].notna().any() and rows["note"].iloc[0]:
-            weights.setdefault(rows["note"].iloc[0], []).append(model)
+    names = {model: f"row {row} ({model})" if pd.notna(row) else model for row, _, _, model in _models(frame)}
     return [
         "Fold k holds out patient k and a share of the other subjects, each of whom is tested once. Branches, scaling "
         "and fusion are fitted inside the fold.",
@@ -550,8 +451,7 @@ def _remarks(frame: pd.DataFrame) -> list[str]:
         "Paired differences: both models in the same resamples of the same subjects. Their p-values are not adjusted "
         "for the number of comparisons. Interval and p-value say what other subjects might have given, not what "
         "another start of the training might.",
-        *(f"Not run: {', '.join(models)}: {reason}." for reason, models in reasons.items()),
-        *(f"Of {', '.join(models)}: {note}." for note, models in weights.items()),
+        *model_remarks(frame, names),
     ]
 
 

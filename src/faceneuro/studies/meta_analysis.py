@@ -255,7 +255,9 @@ def own_effect(study: str, metrics: pd.DataFrame, cohort: Mapping[str, Any]) -> 
     """
     module = import_module(f"faceneuro.studies.{study}")
     chosen = metrics.query("protocol == 'grouped' and level == 'subject' and aggregation == 'pooled'")
-    chosen = chosen[chosen["metric"] == "accuracy"].set_index("model")
+    # The review's accuracies tell a condition from none: of more than two classes, that is detecting any of the others.
+    metric = "detection_accuracy" if "detection_accuracy" in set(chosen["metric"]) else "accuracy"
+    chosen = chosen[chosen["metric"] == metric].set_index("model")
     if chosen.empty:
         log.warning("study %s holds nobody out (no protocol 'grouped'): it does not enter the meta-analysis", study)
         return None
@@ -278,7 +280,7 @@ def own_effect(study: str, metrics: pd.DataFrame, cohort: Mapping[str, Any]) -> 
         "ci_high": 100 * high,
         "variance": (100 * (high - low) / (2 * Z)) ** 2,
         "n": n,
-        "measure": "accuracy",
+        "measure": metric.replace("_", " "),
         "provenance": "computed",
         "origin": origin + (", labels permuted" if cohort["permuted"] else ""),
     }

@@ -18,9 +18,10 @@ import pyarrow.parquet as pq
 
 from faceneuro.errors import InputError
 from faceneuro.features.asymmetry import asymmetry
-from faceneuro.features.crops import decode, line_drawing, relative, views
+from faceneuro.features.crops import relative
 from faceneuro.models import BRANCHES, IMAGES, INPUTS
 from faceneuro.studies.clips import CLIP, usable_clips
+from faceneuro.studies.pictures import box_of
 from faceneuro.tables import KEYS, LANDMARK_COUNT, Row, read_clips, read_table
 
 log = logging.getLogger(__name__)
@@ -38,7 +39,6 @@ SHUFFLED = "shuffled_fnn"
 """A control, see :func:`model_inputs`."""
 
 Path = str | os.PathLike
-Images = npt.NDArray[np.float32]
 
 
 LINES = (
@@ -161,7 +161,7 @@ def _faces(landmarks: Path, crops: Path, form: str) -> Iterator[Row]:
                 continue
             yield {name: row[name] for name in KEYS} | {
                 "crop_row": position,
-                "coordinates": relative(points, _box(row)).ravel(),
+                "coordinates": relative(points, box_of(row)).ravel(),
                 "blendshapes": np.asarray(found[row["frame"]], np.float32),
                 "measures": measures.astype(np.float32),
             }
@@ -181,64 +181,6 @@ def read_samples(path: Path) -> tuple[pd.DataFrame, dict[str, npt.NDArray[np.flo
         inputs[name] = column.flatten().to_numpy(zero_copy_only=False).reshape(len(table), -1)
         table = table.drop_columns(name)
     return table.replace_schema_metadata(None).to_pandas(), inputs
-
-
-def images_of(
-    samples: pd.DataFrame, crops: Sequence[Path], kind: str, count: int, gray: bool, size: int = 224
-) -> Iterator[Images]:
-    """The pictures that an image network sees of each sample, in the order of the samples.
-
-    Parameters
-    ----------
-    samples
-        Data frame of a samples table.
-    crops
-        The shards that the samples were made from, in the same order.
-    kind
-        ``rgb``, the crop; ``lines``, the line drawing; ``surroundings``, everything but the face (a control).
-    count
-        How many views, see :func:`faceneuro.features.crops.views`.
-    gray
-        Whether colours are replaced by their luma, as the authors' code does.
-    size
-        Height and width in pixels.
-
-    Yields
-    ------
-    float32, shape (count, 3, size, size), 0 to 1.
-
-    Raises
-    ------
-    ValueError
-        If the shards are not those that the samples were made from.
-    """
-    box = ["left", "top", "right", "bottom"]
-    columns = {"rgb": ["png"], "surroundings": ["surroundings_png"], "lines": [*box, "landmarks"]}
-    for table, wanted in samples.groupby("crop_table", sort=False):
-        rows = iter(wanted.itertuples())
-        sample = next(rows)
-        position = 0
-        for clip, images in read_clips(crops[table], [*KEYS, *columns[kind]]):
-            for image in images:
-                if sample is not None and position == sample.crop_row:
-                    if tuple(image[name] for name in KEYS) != tuple(getattr(sample, name) for name in KEYS):
-                        raise ValueError(f"{crops[table]} is not what the samples were made from: {clip} differs")
-                    yield views(_picture(image, kind), count, size, gray)
-                    sample = next(rows, None)
-                position += 1
-        if sample is not None:
-            raise ValueError(f"{crops[table]} has fewer rows than the samples were made from")
-
-
-def _picture(row: Row, kind: str) -> npt.NDArray[np.uint8]:
-    if kind == "lines":
-        points = np.asarray(row["landmarks"]).reshape(LANDMARK_COUNT, 3)
-        return line_drawing(points, _box(row))
-    return decode(row["png" if kind == "rgb" else "surroundings_png"])
-
-
-def _box(row: Row) -> tuple[float, float, float, float]:
-    return tuple(row[name] for name in ("left", "top", "right", "bottom"))
 
 
 def model_inputs(

@@ -13,14 +13,19 @@ from threadpoolctl import threadpool_limits
 
 from faceneuro.files import replacing
 from faceneuro.models import BUILDERS, ESTIMATORS
-from faceneuro.tables import HISTORY, PREDICTIONS, write_table
+from faceneuro.tables import HISTORY, PREDICTIONS, class_predictions_schema, write_table
 
 if TYPE_CHECKING:
     from faceneuro.training.activations import Activations
+    from faceneuro.training.losses import Objective
+    from faceneuro.training.slots import Slots
 
-Inputs = Mapping[str, Union[npt.NDArray[np.float32], "Activations"]]
+Inputs = Mapping[str, Union[npt.NDArray[np.float32], "Activations", "Slots"]]
 Weights = dict[str, npt.NDArray]
 Progress = Callable[[Iterable], Iterable]
+
+OPTIONAL = ("optimiser", "momentum", "weight_decay", "mixed_precision")
+"""Settings of a training that not every study has."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,7 @@ class Fitted:
     history
         ``epoch``, ``part``, ``loss`` and ``accuracy``; a model without epochs has a single one.
     probability
-        Of the positive class, for every sample whatever its role, shape (n,).
+        For every sample whatever its role: of the positive class, shape (n,), or of each of several, (n, classes).
     """
 
     weights: Weights
@@ -45,7 +50,7 @@ class Fitted:
 def fit(
     model: str,
     inputs: Inputs,
-    positive: npt.NDArray[np.bool_],
+    labels: npt.NDArray[np.bool_] | npt.NDArray[np.integer],
     roles: npt.NDArray[np.str_],
     settings: Mapping[str, Any],
     *,
@@ -62,13 +67,15 @@ def fit(
         A name in :data:`faceneuro.models.BUILDERS`.
     inputs
         All samples, shape (n, features) each, or cached activations.
-    positive
-        Whether a sample belongs to the positive class, shape (n,).
+    labels
+        Whether a sample belongs to the positive class, or the number of its class, from 0; shape (n,).
     roles
         Train, validation, test or unused, shape (n,).
     settings
         The training block of the configuration: epochs, batch_size, learning_rate, select, seed; optimiser, momentum
-        and weight_decay where they are not Adam's own; and what the model is built with (joint_units, backbones).
+        and weight_decay where they are not Adam's own; mixed_precision, where a GPU may use it; and what the model is
+        built with (joint_units, backbones). Where there are more than two classes, ``classes`` says how many, and
+        ``objective`` what is learnt: see :func:`faceneuro.training.losses.objective_of`.
     key
         Where that block stands in the configuration, for messages.
     device
@@ -83,23 +90,27 @@ def fit(
     InputError
         If the settings make the training diverge.
     ValueError
-        If the training part has one class only, or an input is not finite.
+        If the training part lacks a class, or an input is not finite.
     """
     for name, values in inputs.items():
         # What a cache holds was looked at when it was written.
         if isinstance(values, np.ndarray) and not np.isfinite(values).all():
             raise ValueError(f"the {name} input has values that are not finite")
-    if len(np.unique(positive[roles == "train"])) < 2:
-        raise ValueError("the training part has one class only")
+    classes = _classes(settings)
+    if labels.max() >= classes:
+        raise ValueError(f"a label is {labels.max()}, where there are {classes} classes, counted from 0")
+    counts = np.bincount(labels[roles == "train"].astype(int), minlength=classes)
+    if not counts.all():
+        raise ValueError(f"the training part has no sample of class {counts.argmin()}")
     build = _builder(model, inputs, settings)
     if model in ESTIMATORS:
         learner = build()
         with threadpool_limits(threads):
-            learner.fit(_side_by_side(inputs)[roles == "train"], positive[roles == "train"])
+            learner.fit(_side_by_side(inputs)[roles == "train"], labels[roles == "train"])
         weights = {name: np.asarray(value) for name, value in vars(learner).items() if name.endswith("_")}
         probability = predict(model, weights, inputs, settings)
         history = [
-            {"epoch": 1, "part": part} | _loss_and_accuracy(probability[roles == part], positive[roles == part])
+            {"epoch": 1, "part": part} | _loss_and_accuracy(probability[roles == part], labels[roles == part])
             for part in ("train", "validation")
             if (roles == part).any()
         ]
@@ -108,7 +119,7 @@ def fit(
 
     parts = {
         part: Part(
-            {name: values[roles == part] for name, values in inputs.items()}, positive[roles == part].astype(np.float32)
+            {name: values[roles == part] for name, values in inputs.items()}, labels[roles == part].astype(np.int64)
         )
         for part in ("train", "validation")
     }
@@ -117,7 +128,8 @@ def fit(
         parts["train"],
         parts["validation"] if len(parts["validation"].labels) else None,
         **{name: settings[name] for name in ("epochs", "batch_size", "learning_rate", "select", "seed")},
-        **{name: settings[name] for name in ("optimiser", "momentum", "weight_decay") if name in settings},
+        **{name: settings[name] for name in OPTIONAL if name in settings},
+        objective=_objective(settings, counts),
         key=key,
         device=device,
         threads=threads,
@@ -130,7 +142,7 @@ def fit(
 def predict(
     model: str, weights: Weights, inputs: Inputs, settings: Mapping[str, Any], device: str = "cpu", threads: int = 1
 ) -> npt.NDArray[np.float64]:
-    """Probability of the positive class, shape (n,), from stored weights.
+    """Probabilities from stored weights: of the positive class, shape (n,), or of each of several, (n, classes).
 
     Parameters
     ----------
@@ -146,23 +158,33 @@ def predict(
         learner = build()
         vars(learner).update(weights)
         with threadpool_limits(threads):
-            return learner.predict_proba(_side_by_side(inputs))[:, 1]
+            probability = learner.predict_proba(_side_by_side(inputs))
+        return probability[:, 1] if _classes(settings) == 2 else probability
     from faceneuro.training import loop
 
-    return loop.predict(build, weights, inputs, device, threads)
+    return loop.predict(build, weights, inputs, device, threads, _objective(settings, np.ones(_classes(settings))))
 
 
 def embed(
-    model: str, weights: Weights, inputs: Inputs, settings: Mapping[str, Any], device: str = "cpu", threads: int = 1
+    model: str,
+    weights: Weights,
+    inputs: Inputs,
+    settings: Mapping[str, Any],
+    device: str = "cpu",
+    threads: int = 1,
+    method: str = "embed",
 ) -> npt.NDArray[np.float32]:
-    """What a network makes of samples before its last layer, from stored weights, for another one to learn from.
+    """What a network makes of samples on the way to its outputs, from stored weights.
 
     Parameters
     ----------
     model
-        A name in :data:`faceneuro.models.PALSY_NETWORKS`.
+        A name in :data:`faceneuro.models.BUILDERS`.
     weights, inputs, settings, device, threads
         As for :func:`predict`.
+    method
+        Of the network: ``embed`` is what stands before its last layer, for another one to learn from; fusions by
+        attention have ``gate``, the weight of each image.
 
     Returns
     -------
@@ -170,7 +192,7 @@ def embed(
     """
     from faceneuro.training import loop
 
-    return loop.embed(_builder(model, inputs, _with_no_weights(settings)), weights, inputs, device, threads)
+    return loop.embed(_builder(model, inputs, _with_no_weights(settings)), weights, inputs, device, threads, method)
 
 
 def save_weights(path: str | os.PathLike, weights: Weights, metadata: Mapping[str, str]) -> None:
@@ -178,7 +200,7 @@ def save_weights(path: str | os.PathLike, weights: Weights, metadata: Mapping[st
     from safetensors.numpy import save_file
 
     with replacing(path) as part:
-        save_file({name: np.ascontiguousarray(value) for name, value in weights.items()}, part, dict(metadata))
+        save_file({name: np.asarray(value, order="C") for name, value in weights.items()}, part, dict(metadata))
 
 
 def write_fold(
@@ -204,10 +226,17 @@ def write_fold(
     provenance
         Of the job.
     """
-    held_out = samples.assign(probability=fitted.probability, **key)[roles == "test"]
+    if fitted.probability.ndim == 1:
+        schema, column = PREDICTIONS, {"probability": fitted.probability}
+    else:
+        schema, column = (
+            class_predictions_schema(fitted.probability.shape[1]),
+            {"probabilities": list(fitted.probability)},
+        )
+    held_out = samples.assign(**column, **key)[roles == "test"]
     save_weights(output.model, fitted.weights, {"rule": provenance["rule"]})
     write_table([{**key, **row} for row in fitted.history], output.history, HISTORY, provenance)
-    write_table(held_out[PREDICTIONS.names], output.predictions, PREDICTIONS, provenance)
+    write_table(held_out[schema.names], output.predictions, schema, provenance)
 
 
 def load_weights(path: str | os.PathLike) -> Weights:
@@ -222,6 +251,16 @@ def _builder(model: str, inputs: Inputs, settings: Mapping[str, Any]) -> Callabl
     return partial(BUILDERS[model], sizes, settings)
 
 
+def _classes(settings: Mapping[str, Any]) -> int:
+    return settings.get("classes", 2)
+
+
+def _objective(settings: Mapping[str, Any], counts: npt.ArrayLike) -> "Objective":
+    from faceneuro.training.losses import objective_of
+
+    return objective_of(settings.get("objective"), counts)
+
+
 def _with_no_weights(settings: Mapping[str, Any]) -> Mapping[str, Any]:
     """Settings of backbones that start at random: they are about to get stored weights, and need no others."""
     if "backbones" not in settings:
@@ -234,9 +273,13 @@ def _side_by_side(inputs: Inputs) -> npt.NDArray[np.float32]:
     return np.hstack([inputs[name] for name in sorted(inputs)])
 
 
-def _loss_and_accuracy(probability: npt.NDArray[np.float64], positive: npt.NDArray[np.bool_]) -> dict[str, float]:
-    of_truth = np.where(positive, probability, 1 - probability)
+def _loss_and_accuracy(
+    probability: npt.NDArray[np.float64], labels: npt.NDArray[np.bool_] | npt.NDArray[np.integer]
+) -> dict[str, float]:
+    if probability.ndim == 1:
+        probability = np.stack([1 - probability, probability], 1)
+    of_truth = np.take_along_axis(probability, labels.astype(int)[:, None], 1)
     return {
         "loss": float(-np.log(np.maximum(of_truth, np.finfo(float).tiny)).mean()),
-        "accuracy": float(((probability > 0.5) == positive).mean()),
+        "accuracy": float((probability.argmax(1) == labels).mean()),
     }

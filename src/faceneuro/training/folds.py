@@ -6,7 +6,7 @@ samples' keys: the order of the rows does not matter.
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,7 @@ def split(
     *,
     expected: int | None = None,
     positive: str | None = None,
+    negative: str | None = None,
     **settings: Any,
 ) -> pd.DataFrame:
     """Folds of a study under one protocol.
@@ -41,7 +42,7 @@ def split(
     Parameters
     ----------
     samples
-        Keys and ``label`` of every sample.
+        Keys and ``label`` of every sample, and ``source``, the data set that it comes from, where that is known.
     study, protocol
         Names; the protocol is one of :data:`PROTOCOLS`.
     expected
@@ -49,6 +50,8 @@ def split(
         since, leaving one out makes fewer folds; the last ones then train on everybody and test nobody.
     positive
         Label of the patients; only leaving one patient out needs to know.
+    negative
+        Label of those who are healthy; only leaving one of their sources out needs to know.
     **settings
         Of the protocol: the parameters of its function.
 
@@ -59,24 +62,27 @@ def split(
     Raises
     ------
     InputError
-        If there are too few classes, subjects or samples for the protocol.
+        If there are too few classes, subjects, samples or sources for the protocol.
     """
-    ordered = samples[[*KEYS, "label"]].sort_values(list(KEYS), ignore_index=True)
+    known = [name for name in (*KEYS, "label", "source") if name in samples]
+    ordered = samples[known].sort_values(list(KEYS), ignore_index=True)
     if ordered.duplicated(list(KEYS)).any():
         raise ValueError("two samples have the same keys")
     if ordered["label"].nunique() < 2:
         found = ", ".join(ordered["label"].unique()) or "no sample"
         raise InputError(f"config key studies.{study}.groups: a classifier needs two classes, the samples have {found}")
     key = f"studies.{study}.protocols.{protocol}"
-    keys = ordered.drop(columns="label").assign(study=study, protocol=protocol)
+    keys = ordered[list(KEYS)].assign(study=study, protocol=protocol)
     if settings.get("folds") == LEAVE_ONE_PATIENT_OUT:
         settings["positive"] = positive
+    if PROTOCOLS[protocol] is sources:
+        settings["negative"] = negative
     roles = list(PROTOCOLS[protocol](ordered, key, **settings))
     if expected and len(roles) < expected:
         log.warning(
-            "%s: %d of %d planned folds test nobody, because as many subjects have no usable sample; "
+            "%s: %d of %d planned folds test nobody, because as many %s have no usable sample; "
             "results/tables/quality.md says why",
-            key, expected - len(roles), expected,
+            key, expected - len(roles), expected, "sources" if PROTOCOLS[protocol] is sources else "subjects",
         )  # fmt: skip
         roles += [np.full(len(ordered), "train")] * (expected - len(roles))
     folds = [keys.assign(fold=fold, role=role) for fold, role in enumerate(roles)]
@@ -138,15 +144,15 @@ def grouped(
 ) -> Iterator[Roles]:
     """Whole subjects held out, in turn, each exactly once.
 
-    A number of folds keeps the classes in every fold as in the whole. ``leave_one_subject_out`` holds out one subject a
-    fold, of whichever class. ``leave_one_patient_out`` holds out one patient a fold, in sorted order, and with each a
-    share of the others: they are dealt to the folds in an order that the seed gives, so that shares are disjoint and
-    differ by one at most.
+    A number of folds keeps the classes in every fold as in the whole; where subjects come from several data sets, their
+    shares of each class too. ``leave_one_subject_out`` holds out one subject a fold, of whichever class.
+    ``leave_one_patient_out`` holds out one patient a fold, in sorted order, and with each a share of the others: they
+    are dealt to the folds in an order that the seed gives, so that shares are disjoint and differ by one at most.
 
     Parameters
     ----------
     samples
-        Keys and ``label``, sorted by key; a subject has one label.
+        Keys, ``label`` and perhaps ``source``, sorted by key; a subject has one of each.
     key
         Where the settings stand in the configuration, for messages.
     folds
@@ -165,11 +171,9 @@ def grouped(
     Deep Learning Networks for Facial Palsy Detection", 2025. What becomes of the healthy subjects is not said there;
     that each is tested once, with one of the patients, is our reading.
     """
-    subjects = samples.groupby(SUBJECT)["label"].agg(["first", "nunique"])
-    if (subjects["nunique"] > 1).any():
-        raise ValueError("a subject has two labels")
-    labels = subjects["first"].to_numpy(str)
-    sizes = subjects["first"].value_counts()
+    subjects, subject_of_sample = _subjects(samples)
+    labels = subjects["label"].to_numpy(str)
+    sizes = subjects["label"].value_counts()
     needed = 2 if folds in (LEAVE_ONE_SUBJECT_OUT, LEAVE_ONE_PATIENT_OUT) else int(folds)
     if sizes.min() < needed:
         remedy = (
@@ -179,18 +183,76 @@ def grouped(
             f"config key {key}.folds: it is {folds}, but class {sizes.idxmin()} has {sizes.min()} "
             f"{'subjects' if sizes.min() > 1 else 'subject'} with usable samples; {remedy}"
         )
-    subject_of_sample = (
-        samples[SUBJECT].merge(subjects.reset_index()[SUBJECT].reset_index(), on=SUBJECT)["index"].to_numpy()
-    )
-    for fold, held_out in enumerate(_held_out(labels, folds, seed, positive)):
-        roles = np.full(len(labels), "train", "U10")
-        roles[held_out] = "test"
-        roles[_validation_subjects(labels, roles == "train", validation_fraction, (seed, fold))] = "validation"
+    held_out = _held_out(labels, subjects["source"].to_numpy(str), folds, seed, positive)
+    for roles in _roles(labels, held_out, validation_fraction, seed):
         yield roles[subject_of_sample]
 
 
+def sources(
+    samples: pd.DataFrame, key: str, *, negative: str | None, validation_fraction: float, seed: int
+) -> Iterator[Roles]:
+    """Each data set that subjects of the negative class come from held out once, with all its subjects of that class.
+
+    Everybody else is trained on. Only people without the disease are tested: a classifier that has learnt to tell data
+    sets apart, where patients all come from one of them, calls those of a data set that it has never seen ill.
+
+    Parameters
+    ----------
+    samples
+        Keys, ``label`` and ``source``, sorted by key; a subject has one of each.
+    key
+        Where the settings stand in the configuration, for messages.
+    negative
+        Label of the class without the disease.
+    validation_fraction
+        As for :func:`grouped`.
+    seed
+        Of the draw of the validation subjects.
+    """
+    subjects, subject_of_sample = _subjects(samples)
+    labels, origins = subjects["label"].to_numpy(str), subjects["source"].to_numpy(str)
+    names = np.unique(origins[labels == negative])
+    if not len(names):
+        raise ValueError(f"holding out sources needs the label of the healthy; {negative!r} is none of the samples")
+    if len(names) < 2:
+        single = f"'{names[0]}'" if names[0] else "one without a name"
+        raise InputError(
+            f"config key {key}: it holds out one source of {negative} subjects after another and trains on the others, "
+            f"but all of them come from {single}; name the sources in the cohort's manifest, add subjects of another "
+            "one, or leave this protocol out"
+        )
+    held_out = (np.flatnonzero((labels == negative) & (origins == name)) for name in names)
+    for roles in _roles(labels, held_out, validation_fraction, seed):
+        yield roles[subject_of_sample]
+
+
+def _subjects(samples: pd.DataFrame) -> tuple[pd.DataFrame, npt.NDArray[np.int64]]:
+    """Label and source of every subject, in the order of their keys, and the place of each sample's subject there."""
+    # A source that nobody noted is one like any other.
+    described = samples.assign(source=samples["source"].fillna("") if "source" in samples else "")
+    subjects = described.groupby(SUBJECT)[["label", "source"]]
+    counts = subjects.nunique()
+    for name in counts:
+        if (counts[name] > 1).any():
+            raise ValueError(f"a subject has two {name}s")
+    found = subjects.first()
+    place = samples[SUBJECT].merge(found.reset_index()[SUBJECT].reset_index(), on=SUBJECT)["index"]
+    return found, place.to_numpy()
+
+
+def _roles(
+    labels: npt.NDArray[np.str_], held_out: Iterable[npt.NDArray[np.int64]], validation_fraction: float, seed: int
+) -> Iterator[Roles]:
+    """Roles of the subjects in every fold, from who is held out in it."""
+    for fold, tested in enumerate(held_out):
+        roles = np.full(len(labels), "train", "U10")
+        roles[tested] = "test"
+        roles[_validation_subjects(labels, roles == "train", validation_fraction, (seed, fold))] = "validation"
+        yield roles
+
+
 def _held_out(
-    labels: npt.NDArray[np.str_], folds: int | str, seed: int, positive: str | None
+    labels: npt.NDArray[np.str_], origins: npt.NDArray[np.str_], folds: int | str, seed: int, positive: str | None
 ) -> Iterator[npt.NDArray[np.int64]]:
     from sklearn.model_selection import StratifiedKFold
 
@@ -198,10 +260,26 @@ def _held_out(
         yield from np.arange(len(labels))[:, None]
     elif folds == LEAVE_ONE_PATIENT_OUT:
         yield from _each_patient_with_others(labels, seed, positive)
+    elif len(np.unique(origins)) > 1:
+        yield from _dealt(labels, origins, int(folds), seed)
     else:
         # Over subjects, not over samples: then no fold lacks a class, however unevenly the samples are spread.
         for _, test in StratifiedKFold(folds, shuffle=True, random_state=seed).split(labels, labels):
             yield test
+
+
+def _dealt(
+    labels: npt.NDArray[np.str_], origins: npt.NDArray[np.str_], folds: int, seed: int
+) -> Iterator[npt.NDArray[np.int64]]:
+    """Subjects dealt to the folds in turn, class by class and in a class source by source.
+
+    Whoever stands together in this order is spread over the folds as evenly as can be: a class, a source within a
+    class, and all of them.
+    """
+    shuffled = np.random.default_rng(seed).permutation(len(labels))
+    order = shuffled[np.lexsort((origins[shuffled], labels[shuffled]))]
+    for fold in range(folds):
+        yield np.sort(order[fold::folds])
 
 
 def _each_patient_with_others(
@@ -235,7 +313,11 @@ def _validation_subjects(
     return np.concatenate([random.permutation(members)[:n] for members, n in zip(classes, counts, strict=True)])
 
 
-PROTOCOLS: dict[str, Callable[..., Iterator[Roles]]] = {"published": published, "grouped": grouped}
+PROTOCOLS: dict[str, Callable[..., Iterator[Roles]]] = {
+    "published": published,
+    "grouped": grouped,
+    "sources": sources,
+}
 
 
 def roles_of(folds: pd.DataFrame, fold: int, samples: pd.DataFrame) -> Roles:
@@ -254,7 +336,7 @@ def roles_of(folds: pd.DataFrame, fold: int, samples: pd.DataFrame) -> Roles:
 
 
 def permute_labels(labels: pd.Series, seed: int) -> pd.Series:
-    """Permute labels over subjects, so that half of each class swaps: a negative control.
+    """Permute labels over subjects: a negative control.
 
     Nothing about the subjects' health is left to learn, but their identity is. A protocol that still succeeds has
     tested on people whom it trained on.
@@ -262,14 +344,14 @@ def permute_labels(labels: pd.Series, seed: int) -> pd.Series:
     Parameters
     ----------
     labels
-        One label per subject, indexed by subject; two classes.
+        One label per subject, indexed by subject.
     seed
-        Which subjects swap.
+        Who gets which.
 
     Returns
     -------
-    The new labels, indexed alike. The class sizes stay; as many subjects swap as make the new label independent of the
-    old one, up to rounding.
+    The new labels, indexed alike. The class sizes stay; as many subjects of a class get each label as make the new
+    label independent of the old one, up to rounding. Of two classes of one size, half of each swaps.
 
     References
     ----------
@@ -278,12 +360,18 @@ def permute_labels(labels: pd.Series, seed: int) -> pd.Series:
     """
     ordered = labels.sort_index()
     names = sorted(ordered.unique())
-    if len(names) != 2:
-        raise ValueError(f"two classes can be permuted, not {len(names)}")
+    if len(names) < 2:
+        raise ValueError("labels of one class cannot be permuted")
     members = [np.flatnonzero(ordered == name) for name in names]
-    swaps = round(len(members[0]) * len(members[1]) / len(ordered))
     random = np.random.default_rng(seed)
     permuted = ordered.copy()
-    for of_class, other in zip(members, reversed(names), strict=True):
-        permuted.iloc[random.permutation(of_class)[:swaps]] = other
+    if len(names) == 2:
+        swaps = round(len(members[0]) * len(members[1]) / len(ordered))
+        for of_class, other in zip(members, reversed(names), strict=True):
+            permuted.iloc[random.permutation(of_class)[:swaps]] = other
+    else:
+        # Labels laid out so that each is spread evenly: whoever stands together gets a fair share of all.
+        spread = np.concatenate([(np.arange(len(some)) + 0.5) / len(some) for some in members])
+        laid_out = np.repeat(names, [len(some) for some in members])[np.argsort(spread, kind="stable")]
+        permuted.iloc[np.concatenate([random.permutation(some) for some in members])] = laid_out
     return permuted.loc[labels.index]

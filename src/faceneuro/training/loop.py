@@ -5,15 +5,16 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
 
 from faceneuro.errors import InputError
+from faceneuro.training.losses import BinaryCrossEntropy, Objective, objective_of
 from faceneuro.training.optimisers import SGD, Adam
 
 ROWS_AT_ONCE = 4096
@@ -43,16 +44,10 @@ Progress = Callable[[Iterable], Iterable]
 
 @dataclass(frozen=True)
 class Part:
-    """Samples with labels: inputs of n samples each, labels 0 or 1 of shape (n,)."""
+    """Samples with labels: inputs of n samples each, labels 0 to classes - 1 of shape (n,)."""
 
     inputs: Inputs
-    labels: npt.NDArray[np.float32]
-
-    def weights(self) -> tuple[float, float]:
-        """What a sample of class 0 and of class 1 counts, so that both classes count alike and the mean is 1."""
-        positive = float(self.labels.sum())
-        negative = len(self.labels) - positive
-        return len(self.labels) / (2 * negative), len(self.labels) / (2 * positive)
+    labels: npt.NDArray[np.number]
 
 
 def train(
@@ -69,18 +64,16 @@ def train(
     optimiser: str = "adam",
     momentum: float = 0.0,
     weight_decay: float = 0.0,
+    mixed_precision: bool = False,
+    objective: Objective | None = None,
     device: str = "cpu",
     threads: int = 1,
     progress: Progress = iter,
 ) -> tuple[nn.Module, list[dict[str, Any]]]:
-    """Train a network on binary cross-entropy.
+    """Train a network.
 
-    The same arguments give the same weights to the last bit, on the same kind of device. Classes are weighted to count
-    alike, by the training part; where they are balanced the weights are 1.
-
-    A network has one output, the logit of the positive class, or two, whose difference is that logit: the softmax over
-    two outputs is the sigmoid of their difference, and cross-entropy over two classes the binary one. Where samples
-    have several views, each step sees one of each, picked at random, and everything else the mean probability of all.
+    The same arguments give the same weights to the last bit, on the same kind of device. Where samples have several
+    views, each step sees one of each, picked at random, and everything else the mean probability of all.
 
     Parameters
     ----------
@@ -107,6 +100,11 @@ def train(
         Of SGD.
     weight_decay
         Of either.
+    mixed_precision
+        Whether a GPU computes outputs in bfloat16, which keeps the range of float32 and so needs no scaling of the
+        loss. Weights stay float32, and so do the predictions of :func:`predict`. The processor takes no notice.
+    objective
+        What is learnt. Default: binary cross-entropy in which both classes of the training part count alike.
     device
         ``cpu`` or ``cuda``.
     threads
@@ -126,7 +124,8 @@ def train(
 
     References
     ----------
-    The ALS paper, section III.D (loss and optimiser); it gives neither batch size, learning rate nor seed.
+    The ALS paper, section III.D (loss and optimiser); it gives neither batch size, learning rate nor seed. The
+    Parkinson's paper, appendix A: Adam, learning rate and epochs, and no batch size.
     """
     if select == "best_validation" and validation is None:
         raise InputError(
@@ -139,12 +138,17 @@ def train(
         if hasattr(network, "prepare"):
             network.prepare(training.inputs)
         network.to(device)
+        if device == "cuda":
+            # The layout in which its fast convolutions read images; on matrices it changes nothing.
+            network.to(memory_format=torch.channels_last)
+        objective = objective or objective_of(None, np.bincount(training.labels.astype(int), minlength=2))
+        objective.to(device)
+        precision = partial(torch.autocast, device, torch.bfloat16, enabled=mixed_precision and device == "cuda")
         data = {
             name: (_resident(part.inputs, device), torch.from_numpy(part.labels).to(device))
             for name, part in parts.items()
         }
         inputs, labels = data["train"]
-        class_weights = torch.tensor(training.weights(), device=device)
         steps = _optimiser(optimiser, network, learning_rate, momentum, weight_decay)
         order, views = torch.Generator().manual_seed(seed), torch.Generator().manual_seed(seed)
         history: list[dict[str, Any]] = []
@@ -153,13 +157,16 @@ def train(
             network.train()
             for batch in _batches(network, torch.randperm(len(labels), generator=order).to(device), batch_size):
                 steps.zero_grad()
-                logits = _logit(network(_rows(inputs, batch, device, training=True, generator=views)))
-                _loss(logits, labels[batch], class_weights).backward()
+                rows = _rows(inputs, batch, device, training=True, generator=views)
+                with precision():
+                    loss = objective(network(rows).float(), labels[batch])
+                loss.backward()
                 steps.step()
             for name, (some, truth) in data.items():
-                logits = _logits(network, some, device)
-                loss = _loss(logits, truth, class_weights).item()
-                accuracy = ((logits > 0) == (truth > 0)).float().mean().item()
+                with precision():
+                    outputs = _outputs(network, objective, some, device)
+                    loss = objective(outputs, truth).item()
+                accuracy = (objective.predicted(outputs) == truth).float().mean().item()
                 history.append({"epoch": epoch, "part": name, "loss": loss, "accuracy": accuracy})
                 if not np.isfinite(loss):
                     raise InputError(
@@ -179,11 +186,16 @@ def predict(
     inputs: Inputs,
     device: str = "cpu",
     threads: int = 1,
+    objective: Objective | None = None,
 ) -> npt.NDArray[np.float64]:
-    """Probability of the positive class, shape (n,), of the inputs of n samples, from stored weights."""
+    """Probabilities of the inputs of n samples, from stored weights, the mean over their views.
+
+    Shape (n, classes), or (n,), those of the positive class, where the objective is binary cross-entropy (the default).
+    """
+    objective = objective or BinaryCrossEntropy(np.ones(2))
     with reproducible(0, device, threads):
         network = _loaded(build, weights, device)
-        return torch.sigmoid(_logits(network, _resident(inputs, device), device).double()).cpu().numpy()
+        return objective.probabilities(_outputs(network, objective, _resident(inputs, device), device)).cpu().numpy()
 
 
 def embed(
@@ -192,11 +204,13 @@ def embed(
     inputs: Inputs,
     device: str = "cpu",
     threads: int = 1,
+    method: str = "embed",
 ) -> npt.NDArray[np.float32]:
-    """What a network's ``embed`` makes of the inputs of n samples, shape (n, units), the mean over their views."""
+    """What a method of a network makes of the inputs of n samples, shape (n, units), the mean over their views."""
     with reproducible(0, device, threads):
         network = _loaded(build, weights, device)
-        return _over_views(network, network.embed, _resident(inputs, device), device).mean(1).cpu().numpy()
+        compute = getattr(network, method)
+        return _over_views(network, compute, _resident(inputs, device), device).mean(1).cpu().numpy()
 
 
 def _loaded(build: Callable[[], nn.Module], weights: Mapping[str, npt.NDArray], device: str) -> nn.Module:
@@ -242,19 +256,9 @@ def _optimiser(name: str, network: nn.Module, learning_rate: float, momentum: fl
     return Adam(trained, learning_rate, weight_decay)
 
 
-def _logit(outputs: Tensor) -> Tensor:
-    """The logit of the positive class, of one output, (batch,), or of one per class, (batch, 2)."""
-    return outputs if outputs.ndim == 1 else outputs[:, 1] - outputs[:, 0]
-
-
-def _logits(network: nn.Module, inputs: Mapping[str, Tensor | Stored], device: str) -> Tensor:
-    """Logits of the mean probability over the views of each sample, shape (n,)."""
-    logits = _over_views(network, lambda rows: _logit(network(rows)), inputs, device)
-    if logits.shape[1] == 1:
-        return logits[:, 0]
-    # In logarithms, because a probability next to 1 has no digits left for its distance from it.
-    positive, negative = (logsigmoid(sign * logits.double()).logsumexp(1) for sign in (1, -1))
-    return (positive - negative).to(logits.dtype)
+def _outputs(network: nn.Module, objective: Objective, inputs: Mapping[str, Tensor | Stored], device: str) -> Tensor:
+    """Outputs that mean the mean probability over the views of each sample, shape (n, ...)."""
+    return objective.average(_over_views(network, network, inputs, device).float())
 
 
 @torch.no_grad()
@@ -279,11 +283,6 @@ def _over_views(
                 rows[name] = rows[name].repeat_interleave(views, 0)
         pieces.append(compute(rows).unflatten(0, (-1, views)))
     return torch.cat(pieces)
-
-
-def _loss(logits: Tensor, labels: Tensor, class_weights: Tensor) -> Tensor:
-    weights = class_weights[labels.long()]
-    return (weights * binary_cross_entropy_with_logits(logits, labels, reduction="none")).mean()
 
 
 @contextmanager

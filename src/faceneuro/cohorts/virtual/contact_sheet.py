@@ -1,4 +1,4 @@
-"""A sheet of stills from recordings: patients in rows, rest and apex of their tasks side by side."""
+"""A sheet of stills from recordings: patients in rows, rest (if filmed) and apex of their tasks side by side."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,12 +20,12 @@ PAPER, INK = (255, 255, 255), (52, 56, 60)
 
 
 def contact_sheet(clips: Sequence[tuple[str, str | Path, int]], columns: int | None = None, width: int = 320) -> RGB:
-    """Stills from video files with their captions.
+    """Stills from videos, and photographs, with their captions.
 
     Parameters
     ----------
     clips
-        Caption, path of the video, and the number of the frame.
+        Caption, path of the video or photograph, and the number of the frame.
     columns
         Stills per row; by default as near to a square as the number of clips allows.
     width
@@ -38,7 +38,7 @@ def contact_sheet(clips: Sequence[tuple[str, str | Path, int]], columns: int | N
     Raises
     ------
     ValueError
-        If there are no clips, or a video ends before the wanted frame.
+        If there are no clips, or one ends before the wanted frame.
     """
     if not clips:
         raise ValueError("a contact sheet needs at least one clip")
@@ -56,7 +56,7 @@ def contact_sheet(clips: Sequence[tuple[str, str | Path, int]], columns: int | N
 def stills_of(
     manifest: pd.DataFrame, cohort: Mapping[str, Any], patients: int = 6
 ) -> tuple[list[tuple[str, str, int]], int]:
-    """Choose what a cohort's sheet shows: a row per patient, at rest and at the apex of every task.
+    """Choose what a cohort's sheet shows: a row per patient, at the apex of every task and, if filmed, first at rest.
 
     Parameters
     ----------
@@ -71,14 +71,18 @@ def stills_of(
     -------
     Clips and columns for :func:`contact_sheet`.
     """
+    filmed = cohort["medium"] == "video"
     clips = []
     for patient in enrol(cohort)[:patients]:
         rows = manifest[manifest["subject"] == patient.subject]
-        clips.append((f"{patient.subject}, {patient.group}: rest", rows["path"].iloc[0], 0))
+        name = f"{patient.subject}, {patient.group}"
+        if filmed:
+            clips.append((f"{name}: rest", rows["path"].iloc[0], 0))
+            name = patient.subject
         for task, path in zip(rows["task"], rows["path"], strict=True):
-            apex = perform(patient, task, cohort["seconds"], cohort["video"]["fps"]).apex
-            clips.append((f"{patient.subject}: {task}", path, apex))
-    return clips, 1 + manifest["task"].nunique()
+            apex = perform(patient, task, cohort["seconds"], cohort["video"]["fps"]).apex if filmed else 0
+            clips.append((f"{name}: {task}", path, apex))
+    return clips, filmed + manifest["task"].nunique()
 
 
 def _still(path: str | Path, number: int) -> RGB:

@@ -1,13 +1,28 @@
-"""The roll of a virtual cohort: who takes part. Light enough to be read at every start of the workflow."""
+"""The roll of a virtual cohort: who takes part, and what is recorded of them.
 
-from collections.abc import Mapping
+Light enough to be read at every start of the workflow.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 from zlib import crc32
 
 import numpy as np
 
 from faceneuro.cohorts.virtual.signs import GROUPS, Signs
 from faceneuro.cohorts.virtual.tasks import TASKS
+
+
+class Medium(NamedTuple):
+    """What patients are recorded as: the kind that the manifest states, and the ending of the files."""
+
+    kind: str
+    suffix: str
+
+
+MEDIA = {"video": Medium("video", ".mp4"), "photographs": Medium("image", ".png")}
+"""Every medium by its name in the configuration."""
 
 
 @dataclass(frozen=True)
@@ -45,19 +60,55 @@ class Patient:
     signs: Signs
 
 
-def clip_of(patient: Patient, task: str) -> dict[str, str | float]:
-    """What the manifest says of a patient's recording of a task, but for the file."""
+def clip_of(patient: Patient, task: str, cohort: Mapping) -> dict[str, Any]:
+    """What the manifest says of a patient's recording of a task; ``path`` is the name of the file, without a folder.
+
+    Parameters
+    ----------
+    patient, task
+        Who does what.
+    cohort
+        Its block of the configuration; ``medium`` and ``sources`` are read.
+    """
     return {
         "subject": patient.subject,
-        "clip": f"{patient.subject}_{task}",
+        "clip": clip_name(patient, task),
         "task": task,
         "group": patient.group,
         "severity": patient.severity,
         "side": patient.side,
         "age": float(patient.age),
         "sex": patient.sex,
-        "source": "virtual",
+        "source": source_of(patient, cohort["sources"]),
+        "kind": MEDIA[cohort["medium"]].kind,
+        "path": file_name(patient, task, cohort["medium"]),
+        "problem": None,
     }
+
+
+def clip_name(patient: Patient, task: str) -> str:
+    """The key of a patient's recording of a task."""
+    return f"{patient.subject}_{task}"
+
+
+def file_name(patient: Patient, task: str, medium: str) -> str:
+    """What the file of a patient's recording of a task is called."""
+    return clip_name(patient, task) + MEDIA[medium].suffix
+
+
+def source_of(patient: Patient, sources: Mapping[str, Sequence[str]] | None) -> str:
+    """The data set that a patient is said to come from; it says nothing about how they look or are recorded.
+
+    Parameters
+    ----------
+    patient
+        Whose group and place in it are looked at.
+    sources
+        Data sets by group. The places of a group are dealt to its data sets in turn, so that enlarging the group leaves
+        everybody where they are. A group without data sets, or None, belongs to "virtual".
+    """
+    names = (sources or {}).get(patient.group, ["virtual"])
+    return names[patient.place % len(names)]
 
 
 def stream(seed: int, *purpose: str) -> np.random.Generator:

@@ -1,19 +1,21 @@
-"""Recordings of virtual patients: a real video of each task, and the truth about every frame of it."""
+"""Recordings of virtual patients: a real video or photograph of each task, and the truth about every frame of it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 from faceneuro.cohorts.virtual.heads import EYE_FRONT, LID_MARGINS, LIPS, Heads
-from faceneuro.cohorts.virtual.identity import Identity, identity_of
+from faceneuro.cohorts.virtual.identity import identity_of
 from faceneuro.cohorts.virtual.motion import perform
-from faceneuro.cohorts.virtual.patients import Patient, clip_of, stream
+from faceneuro.cohorts.virtual.patients import Patient, clip_name, stream
 from faceneuro.cohorts.virtual.render import Renderer
 from faceneuro.cohorts.virtual.scene import scene_of
 from faceneuro.features.points import BROW, CHIN, IRIS, LOWER_LID, LOWER_LIP, MOUTH_CORNER, UPPER_LID, UPPER_LIP
+from faceneuro.files import replacing
 from faceneuro.video.encoding import encode
 
 POINTS = {
@@ -39,10 +41,10 @@ POINTS = {
 mean it is. Left is the subject's left."""
 
 
-def record_clip(
-    heads: Heads, patient: Patient, task: str, cohort: Mapping, path: str | Path
-) -> tuple[dict, list[dict]]:
-    """Film a patient carrying out a task.
+def record_clip(heads: Heads, patient: Patient, task: str, cohort: Mapping, path: str | Path) -> list[dict]:
+    """Film a patient carrying out a task, or photograph them at the apex of the movement.
+
+    A photograph is the video's frame of the apex, untouched by its compression; no other frame is drawn.
 
     Parameters
     ----------
@@ -51,51 +53,52 @@ def record_clip(
     patient, task
         Who does what.
     cohort
-        Its block of the configuration; ``seed``, ``seconds``, ``confound`` and ``video`` (width, height, fps and crf)
-        are read.
+        Its block of the configuration; ``seed``, ``medium``, ``seconds``, ``confound`` and ``video`` (width, height,
+        fps and, of a video, crf) are read.
     path
-        Where the mp4 will be; equal arguments give equal bytes.
+        Where the mp4 or the png will be; equal arguments give equal bytes.
 
     Returns
     -------
-    clip
-        Fields of the manifest: subject, clip, task, group, severity, side, age, sex, source, kind, path, and fps.
-    truth
-        One row per frame: subject, clip, frame, time_s, ``units`` (float32, shape (52,), order of
-        :data:`~faceneuro.cohorts.virtual.heads.UNIT_NAMES`) and ``points`` (float32, x and y in pixels of each of
-        :data:`POINTS` in turn, pixel centres at halves, shape (2 * n_points,)).
+    The truth, one row per frame of the file: subject, clip, frame, time_s (None for a photograph), ``units`` (float32,
+    shape (52,), order of :data:`~faceneuro.cohorts.virtual.heads.UNIT_NAMES`) and ``points`` (float32, x and y in
+    pixels of each of :data:`POINTS` in turn, pixel centres at halves, shape (2 * n_points,)).
 
     Raises
     ------
     KeyError
         If there is no such task.
     """
-    clip = clip_of(patient, task)
-    fps = cohort["video"]["fps"]
-    motion = perform(patient, task, cohort["seconds"], fps)
-    renderer = _renderer(heads, patient, cohort)
+    video = cohort["video"]
+    motion = perform(patient, task, cohort["seconds"], video["fps"])
+    units = motion.units
+    renderer = _renderer(heads, patient, cohort["seed"], cohort["confound"], (video["height"], video["width"]))
+    grain = stream(patient.seed, task, "grain").integers(0, 64, (len(motion.weights), 2)).tolist()
     vertices = [np.array([heads.numbered(number) for number in numbers]) for _, numbers in POINTS.values()]
+    key = {"subject": patient.subject, "clip": clip_name(patient, task)}
     truth = []
 
-    def pictures() -> Iterator[npt.NDArray[np.uint8]]:
-        grain = stream(patient.seed, task, "grain")
-        for number, (weights, pose, units) in enumerate(zip(motion.weights, motion.pose, motion.units, strict=True)):
-            picture, projected = renderer.draw(weights, pose, tuple(grain.integers(0, 64, 2).tolist()))
-            points = np.concatenate([projected[index].mean(axis=0) for index in vertices])
-            key = {"subject": patient.subject, "clip": clip["clip"], "frame": number, "time_s": number / fps}
-            truth.append(key | {"units": units, "points": points.astype(np.float32)})
-            yield picture
+    def draw(moment: int, number: int, time_s: float | None) -> npt.NDArray[np.uint8]:
+        picture, projected = renderer.draw(motion.weights[moment], motion.pose[moment], tuple(grain[moment]))
+        points = np.concatenate([projected[index].mean(axis=0) for index in vertices]).astype(np.float32)
+        truth.append(key | {"frame": number, "time_s": time_s, "units": units[moment], "points": points})
+        return picture
 
-    encode(path, pictures(), fps=fps, crf=cohort["video"]["crf"], preset="veryfast")
-    return clip | {"kind": "video", "path": str(path), "fps": float(fps)}, truth
+    if cohort["medium"] == "photographs":
+        _write_png(path, draw(motion.apex, 0, None))
+    else:
+        pictures = (draw(number, number, number / video["fps"]) for number in range(len(motion.weights)))
+        encode(path, pictures, fps=video["fps"], crf=video["crf"], preset="veryfast")
+    return truth
 
 
-def _renderer(heads: Heads, patient: Patient, cohort: Mapping) -> Renderer:
-    size = cohort["video"]["height"], cohort["video"]["width"]
-    return Renderer(heads.masks, _person(heads, patient), scene_of(patient, cohort), size)
+def _write_png(path: str | Path, picture: npt.NDArray[np.uint8]) -> None:
+    with replacing(path) as part:
+        part.write_bytes(cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1])
 
 
 @lru_cache(maxsize=2)
-def _person(heads: Heads, patient: Patient) -> Identity:
-    """Kept for the next task: a patient's clips are recorded one after the other."""
-    return identity_of(heads, patient)
+def _renderer(heads: Heads, patient: Patient, seed: int, confound: float, size: tuple[int, int]) -> Renderer:
+    """Kept for the next task: a patient's clips are recorded one after the other, and the person takes longest."""
+    cohort = {"seed": seed, "confound": confound, "video": {"height": size[0], "width": size[1]}}
+    return Renderer(heads.masks, identity_of(heads, patient), scene_of(patient, cohort), size)
