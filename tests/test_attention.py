@@ -188,7 +188,9 @@ def test_lost_movement_is_what_the_best_frame_falls_short_of():
 def written(folder: Path, table: pd.DataFrame, lost: pd.DataFrame | None, virtual: bool = True) -> str:
     weights = gate_by_expression(table, resamples=100, seed=0, **NAMES)
     told = follows_loss(table, lost, resamples=100, seed=0, **NAMES)
-    write_attention(weights, told, folder / "attention", cohort="c", virtual=virtual, permuted=False)
+    write_attention(
+        weights, told, folder / "attention", cohort="c", virtual=virtual, permuted=False, backbone="untrained"
+    )
     return (folder / "attention.md").read_text()
 
 

@@ -394,3 +394,13 @@ def test_the_verdict_of_all_audits_names_every_alarm_the_worst_first():
     assert overall_verdict(pd.concat([loud, quiet, worst, loud])) == (
         "the background gives the class away; the features tell the data set"
     )
+
+
+def test_so_few_subjects_that_no_dealing_of_labels_is_rare_cannot_be_judged():
+    """Four subjects in two folds: the labels can be dealt in 2 * 2 ways, so no p-value is below a quarter."""
+    features = np.array([[0.0], [1.0], [0.1], [1.1]])
+    found = probe(features, ["a", "b", "a", "b"], folds=2, seed=1, resamples=10)
+    assert np.isnan(found.p_value)
+    row = probe_audit(BACKGROUND_TELLS_CLASS, found).iloc[0]
+    assert row["verdict"] == "not told"
+    assert "4 subjects are too few" in row["sentence"]

@@ -26,11 +26,14 @@ from faceneuro.training import devices
 
 def prepare():
     """Check the configuration and list every cohort's clips, shard by shard, before any job starts."""
-    # A preset removes a cohort or a study of the default by setting it to null.
+    # A preset removes a cohort, a study or a protocol of the default by setting it to null.
     for part in (config, config.get("meta_analysis")):
         for name in ("cohorts", "studies", "collections"):
             if isinstance(part, dict) and isinstance(part.get(name), dict):
                 part[name] = {key: block for key, block in part[name].items() if block is not None}
+    for study in (config.get("studies") or {}).values():
+        if isinstance(study, dict) and isinstance(study.get("protocols"), dict):
+            study["protocols"] = {key: block for key, block in study["protocols"].items() if block is not None}
     schema = Path(workflow.basedir, "workflow", "schemas", "config.schema.yaml")
     check(config, yaml.safe_load(schema.read_text()))
     shards = {cohort: cohorts.shards(cohort, settings) for cohort, settings in config["cohorts"].items()}
@@ -132,7 +135,7 @@ def folds_of(study, protocol):
     folds = lookup(f"studies/{study}/protocols/{protocol}/folds", within=config, default=1)
     groups, clips = config["studies"][study]["groups"], study_clips(config["studies"][study], SHARDS[cohort_of(study)])
     if protocol == "sources":
-        sources = {clip["source"] for clip in clips if clip["group"] == groups["negative"]} - {None}
+        sources = {clip["source"] for clip in clips if clip["group"] == groups["negative"]}
         return range(len(sources) if len(sources) > 1 else 0)
     if isinstance(folds, str):
         patients = groups["positive"]
@@ -212,7 +215,7 @@ def expression_faces(wildcards):
     """What a backbone learns expressions from: the face crops of a cohort, or nothing where a folder is given."""
     cohort = config["studies"]["parkinson"]["pretraining"]["cohort"]
     if cohort is None:
-        return {}
+        return {"folder": config["studies"]["parkinson"]["pretraining"]["folder"]}
     quality = f"results/cohorts/{cohort}/quality.parquet"
     return {"quality": quality} | {name: tables_of_all([cohort], name) for name in ("manifest", "landmarks", "crops")}
 
@@ -253,14 +256,14 @@ def identity_extractor(wildcards):
 
 def first_pass(wildcards):
     """On the way back, what was made on the way there."""
-    return [f"results/studies/synthesis/{wildcards.model}/there.parquet"] if wildcards.way == "back" else []
+    return f"results/studies/synthesis/{wildcards.model}/there.parquet" if wildcards.way == "back" else []
 
 
 def targets_of_pairs():
     """The true targets of the pairs, where they can be known: of photographed virtual patients."""
     block = config["cohorts"][cohort_of("synthesis")]
     photographed = block["kind"] == "virtual" and block["medium"] == "photographs"
-    return ["results/studies/synthesis/targets.parquet"] if photographed else []
+    return "results/studies/synthesis/targets.parquet" if photographed else []
 
 
 def start_of_training(wildcards):
@@ -329,7 +332,7 @@ def augmented_backbones():
 def made_for_augmentation(wildcards):
     """The pictures that a generator made; warped ones are made where they are needed."""
     model = config["studies"]["synthesis"]["augmentation"]["model"]
-    return [f"results/studies/synthesis/augmentation/{model}.parquet"] if wildcards.kind == "generated" else []
+    return f"results/studies/synthesis/augmentation/{model}.parquet" if wildcards.kind == "generated" else []
 
 
 def activations_of_arm(wildcards):

@@ -284,6 +284,7 @@ rule show_attention:
     params:
         **cohort_description("parkinson"),
         tasks=lookup("studies/parkinson/tasks", within=config),
+        backbones=lookup("studies/parkinson/backbones", within=config),
         bootstrap=lookup("studies/parkinson/bootstrap", within=config),
         code=code_stamp(
             "evaluation.attention",

@@ -14,7 +14,7 @@ KEY = "studies.palsy.backbones"
 with job(snakemake) as run, lease(snakemake.resources.gpu) as device:
     conditions = read_table(snakemake.input.conditions)
     if snakemake.wildcards.kind == GENERATED:
-        (index,) = snakemake.input.index
+        index = snakemake.input.index
         make = generated(folder_of(index), read_table(index))
     else:
         make = warped(Faces.load(snakemake.input.images, snakemake.input.faces))

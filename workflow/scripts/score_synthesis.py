@@ -9,7 +9,7 @@ from faceneuro.synthesis.extractors import load_extractor
 from faceneuro.synthesis.metrics import load_distances, load_vectors
 from faceneuro.synthesis.scoring import (
     Networks,
-    Test,
+    Trial,
     called,
     grader_of,
     load_seen,
@@ -31,14 +31,14 @@ with job(snakemake) as run, lease(snakemake.resources.gpu) as device, reproducib
     networks = Networks(*looking, device.name, *names)
     faces, pairs = Faces.load(snakemake.input.images, snakemake.input.faces), read_table(snakemake.input.pairs)
     seen, points = load_seen(snakemake.input.seen)
-    test = Test(faces, pairs, seen, settings.positive, settings.virtual, snakemake.input.get("targets"), points)
+    trial = Trial(faces, pairs, seen, settings.positive, settings.virtual, snakemake.input.get("targets"), points)
     drawn = pictures_of_row(row, faces, pairs, snakemake.input.get("there"), snakemake.input.get("back"))
     distances = load_distances(settings.features["vgg"], networks.identity)
     with TableWriter(snakemake.output.scores, SYNTHESIS_SCORES, run.provenance, rows_per_group=4096) as table:
-        kept = {"grader": grader_of(test), "batch_size": settings.batch_size}
-        for each in score(row, drawn, test, networks, distances, **kept):
+        kept = {"grader": grader_of(trial), "batch_size": settings.batch_size}
+        for each in score(row, drawn, trial, networks, distances, **kept):
             table.append(each)
     vectors = load_vectors(settings.features["inception"], networks.identity, size.dim)
-    found = score_set(row, drawn, test, vectors, batch_size=settings.batch_size, device=device.name)
+    found = score_set(row, drawn, trial, vectors, batch_size=settings.batch_size, device=device.name)
     columns = ["row", "metric", "against", "value", "n", "features"]
     pd.DataFrame([found] if found else [], columns=columns).to_csv(Path(snakemake.output.set), index=False)

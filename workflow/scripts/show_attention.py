@@ -9,7 +9,7 @@ from faceneuro.evaluation.attention import follows_loss, gate_by_expression, mov
 from faceneuro.report.classification import cohort_note
 from faceneuro.report.parkinson import write_attention
 from faceneuro.report.parkinson_figures import attention_figure
-from faceneuro.studies.parkinson import CLASSES
+from faceneuro.studies.parkinson import CLASSES, PUBLISHED_MODEL, note_of
 from faceneuro.tables import read_rows, read_table
 from faceneuro.workflow import job
 
@@ -28,9 +28,10 @@ with job(snakemake):
         gestures = {name: TASKS[name].gestures[0] for name in expressions}
         losses = movement_lost(truth, task_of, gestures, UNIT_NAMES)
         losses = losses.merge(gates[["subject", "label"]].drop_duplicates(), on="subject")
+    backbone = note_of(PUBLISHED_MODEL, snakemake.params.backbones)
     weights = gate_by_expression(gates, expressions, CLASSES, **bootstrap)
     followed = follows_loss(gates, losses, expressions, CLASSES, **bootstrap)
     table, figure = (Path(path).with_suffix("") for path in (snakemake.output.csv, snakemake.output.figure[0]))
-    write_attention(weights, followed, table, **about)
+    write_attention(weights, followed, table, **about, backbone=backbone)
     caption = f"{about['cohort']}: {cohort_note(about['virtual'], about['permuted'])}"
     attention_figure(weights, losses, expressions, CLASSES, caption, figure)

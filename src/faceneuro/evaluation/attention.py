@@ -40,6 +40,9 @@ UNDEFINED = "cannot be told"
 
 LEVEL = 0.05
 
+LEAST_SUBJECTS = 5
+"""Of fewer, resamples are too much alike for a verdict."""
+
 LEAST_EXPRESSIONS = 5
 """Of four, not even a perfect agreement of the ranks would be rare: 2 of 24 orders are as far from none."""
 
@@ -81,7 +84,8 @@ def gate_by_expression(
             mean, above = (_mean(values[:, place][drawn]) for values in (weights, surplus))
             enough = seen.sum() > 1
             limits = [percentile_interval(values[1:]) if enough else (np.nan, np.nan) for values in (mean, above)]
-            strict = percentile_interval(above[1:], 1 - LEVEL / len(expressions)) if enough else (np.nan, np.nan)
+            judged = seen.sum() >= LEAST_SUBJECTS
+            strict = percentile_interval(above[1:], 1 - LEVEL / len(expressions)) if judged else (np.nan, np.nan)
             rows.append(
                 {
                     "label": label,
@@ -178,11 +182,14 @@ def follows_loss(
     -------
     Rows of :data:`FOLLOWED`, one per class: Spearman's correlation over expressions, of the mean surplus weight with
     the mean loss of the same subjects. The limits (95 %) are over subjects; the p-value, two-sided, is the share of all
-    orders of the expressions that give as much: six expressions are few, however many subjects show them. Where
-    nothing can be told, the sentence says why.
+    orders of the expressions that give as much: six expressions are few, however many subjects show them. It is judged
+    at :data:`LEVEL` divided among the classes. Where nothing can be told, the sentence says why.
     """
     return pd.DataFrame(
-        [_of_class(gates[gates["label"] == label], label, losses, expressions, resamples, seed) for label in classes],
+        [
+            _of_class(gates[gates["label"] == label], label, losses, expressions, resamples, seed, LEVEL / len(classes))
+            for label in classes
+        ],
         columns=FOLLOWED,
     )
 
@@ -194,6 +201,7 @@ def _of_class(
     expressions: Sequence[str],
     resamples: int,
     seed: int,
+    level: float,
 ) -> dict:
     def told(sentence: str, verdict: str = UNDEFINED, **numbers: float) -> dict:
         return dict.fromkeys(FOLLOWED, np.nan) | {"label": label, "verdict": verdict, "sentence": sentence} | numbers
@@ -222,7 +230,7 @@ def _of_class(
         ]
         whole = ~np.isnan(np.concatenate(resampled, axis=1)).any(axis=1)
         low, high = percentile_interval(spearman(*(values[whole] for values in resampled)))
-    verdict = NOT_SHOWN if p_value >= LEVEL else FOLLOWS if value > 0 else OPPOSES
+    verdict = NOT_SHOWN if p_value >= level else FOLLOWS if value > 0 else OPPOSES
     limits = "" if np.isnan(low) else f" [{low:.2f}, {high:.2f}]"
     sentence = (
         f"{label}: rank correlation of weight and lost movement over {sizes['n_expressions']} expressions "

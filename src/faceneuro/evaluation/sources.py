@@ -14,6 +14,7 @@ Tests are exact or by permutation, because resampled subjects say nothing about 
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import factorial, prod
 
 import numpy as np
 import numpy.typing as npt
@@ -102,7 +103,8 @@ class Probe:
     chance
         One over the number of classes.
     p_value
-        Share of permutations of the labels that are told apart as well; one-sided.
+        Share of permutations of the labels that are told apart as well; one-sided. NaN where there are so few subjects
+        that no result could be significant.
     n_subjects
         How many subjects the classes have.
     """
@@ -174,8 +176,18 @@ def probe(
     values = _balanced_accuracy(hit, codes, weights)
     low, high = percentile_interval(values[1:])
     # Shares of the same counts may differ by the order of summation.
-    p_value = _permuted(parts, codes, values[0] - 1e-9, permutations, seed)
+    enough = _orders(parts, codes) * LEVEL >= 1
+    p_value = _permuted(parts, codes, values[0] - 1e-9, permutations, seed) if enough else np.nan
     return Probe(tuple(map(str, classes)), left_out, float(values[0]), low, high, 1 / len(classes), p_value, len(codes))
+
+
+def _orders(parts: Sequence["Part"], codes: npt.NDArray[np.int64]) -> int:
+    """How many different ways there are to deal the labels within the folds: one over it is the smallest p-value."""
+    ways = 1
+    for _, test, *_ in parts:
+        counts = np.unique(codes[test], return_counts=True)[1]
+        ways *= factorial(len(test)) // prod(factorial(int(count)) for count in counts)
+    return ways
 
 
 def _permuted(
@@ -246,6 +258,11 @@ def probe_audit(audit: str, found: Probe) -> pd.DataFrame:
         there = f"there is one, {found.classes[0]}" if found.classes else "none is known"
         sentence = f"Of the {what} two values with enough subjects are needed, and {there}{few}."
         return _rows([_row(audit, quantity, n_subjects=found.n_subjects, sentence=sentence)])
+    if np.isnan(found.p_value):
+        sentence = (
+            f"{found.n_subjects} subjects are too few: labels can be dealt anew in too few ways to judge by{few}."
+        )
+        return _rows([_row(audit, quantity, value=found.value, n_subjects=found.n_subjects, sentence=sentence)])
     alarm = found.p_value < LEVEL
     grade, verdict = ALARMS[audit] if alarm else (GOOD, OK)
     share = _number(found.value, found.ci_low, found.ci_high)

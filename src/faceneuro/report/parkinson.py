@@ -651,6 +651,7 @@ def write_attention(
     cohort: str,
     virtual: bool,
     permuted: bool,
+    backbone: str,
 ) -> None:
     """Write what the attention weighs as .csv, .md and .tex.
 
@@ -666,6 +667,8 @@ def write_attention(
         Its name.
     virtual, permuted
         Whether the cohort is rendered, and whether labels were permuted over subjects.
+    backbone
+        What a reader must know of the network's backbone.
     """
     note = cohort_note(virtual, permuted)
     everything = pd.concat([weights.assign(kind="weight"), followed.assign(kind="followed")], ignore_index=True)
@@ -694,7 +697,11 @@ def write_attention(
         stem,
         everything[[*first, *(name for name in everything if name not in first)]],
         ATTENTION_TITLE,
-        [f"Cohort {cohort}: {note}. In brackets: 95 % intervals, bootstrapped over subjects.", *followed["sentence"]],
+        [
+            f"Cohort {cohort}: {note}. In brackets: 95 % intervals, bootstrapped over subjects.",
+            f"The network: {backbone}.",
+            *followed["sentence"],
+        ],
         [Table("Weight of the expressions", header, lines, text_columns=3)],
         [
             "The weight of an expression is the mean of the numbers between 0 and 1 by which the attention multiplies "

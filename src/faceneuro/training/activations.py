@@ -203,14 +203,6 @@ class Activations:
         return torch.from_numpy(self._values[samples, chosen].astype(np.float32))
 
 
-def pooled(path: str | os.PathLike) -> Iterator[npt.NDArray[np.float32]]:
-    """Features of each sample of a cache: the mean over its views, and of maps over their places, shape (channels,)."""
-    stored = Activations(path)
-    for start in range(0, len(stored), stored.at_once):
-        some = stored.rows(slice(start, start + stored.at_once))
-        yield from some.flatten(3).mean(-1).mean(1).numpy() if some.ndim > 3 else some.mean(1).numpy()
-
-
 def _header(text: bytes) -> dict:
     try:
         return json.loads(text)
