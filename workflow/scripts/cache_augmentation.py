@@ -3,7 +3,7 @@
 from faceneuro.models.backbones import load, origin
 from faceneuro.studies.augmentation import GENERATED, generated, pictures_of, warped
 from faceneuro.studies.synthesis import Faces
-from faceneuro.synthesis.scoring import folder_of
+from faceneuro.synthesis.dataset import folder_of
 from faceneuro.tables import read_table
 from faceneuro.training.activations import cache
 from faceneuro.training.devices import lease

@@ -3,10 +3,10 @@
 from functools import partial
 
 from faceneuro.studies.synthesis import Faces
+from faceneuro.synthesis.dataset import folder_of
 from faceneuro.synthesis.extractors import KINDS, Extractors, load_extractor
 from faceneuro.synthesis.generator import load_generator
 from faceneuro.synthesis.sampling import sample
-from faceneuro.synthesis.scoring import folder_of
 from faceneuro.synthesis.sizes import SIZES
 from faceneuro.tables import SYNTHETIC, read_rows, write_table
 from faceneuro.training.devices import lease

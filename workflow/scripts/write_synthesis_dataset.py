@@ -10,8 +10,7 @@ from faceneuro.features.crops import decode
 from faceneuro.report.classification import cohort_note
 from faceneuro.report.synthesis_figures import sample_grid
 from faceneuro.studies.synthesis import Faces
-from faceneuro.synthesis.dataset import copy_pictures, licence_note, metadata_of, write_datasheet
-from faceneuro.synthesis.scoring import folder_of
+from faceneuro.synthesis.dataset import copy_pictures, folder_of, licence_note, metadata_of, write_datasheet
 from faceneuro.tables import read_table
 from faceneuro.workflow import job
 

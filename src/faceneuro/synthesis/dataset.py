@@ -26,6 +26,11 @@ METADATA = [
 """Columns of the data set's table."""
 
 
+def folder_of(index: str | os.PathLike) -> Path:
+    """Where the pictures of a table of synthetic faces are: beside it, in a folder of its name."""
+    return Path(index).with_suffix("")
+
+
 def dataset_pairs(faces: Faces, positive: str, count: int, seed: int) -> list[Row]:
     """Whom to show with whose palsy: images of patients and people in turn, so that all appear equally often.
 
@@ -122,9 +127,9 @@ def licence_note(virtual: bool, cohort: str, files: Sequence[str]) -> str:
     also = named if files else ""
     if virtual:
         return (
-            f"Everybody in cohort {cohort} is a virtual person: rendered meshes (Anny, Apache-2.0), no photograph of "
-            "anybody. The faces may be passed on; say that they are synthetic in two ways, virtual people and "
-            f"generated palsies.{also}"
+            f"Everybody in cohort {cohort} is a virtual person, rendered from meshes that are in the public domain "
+            "(CC0); nobody was photographed. The faces may be passed on; say that they are synthetic in two ways, "
+            f"virtual people and generated palsies.{also}"
         )
     return (
         f"DO NOT PUBLISH unless whoever gave you cohort {cohort} allows it in writing. These faces were made of "
@@ -201,8 +206,8 @@ not seen, to test on), and for showing what a transfer does. Not for estimating 
 judging a treatment, not for testing a detector: a picture carries the generator's faults, and a detector may learn
 these. Whoever splits the pictures must split by both columns of people, identity and style.
 
-Not collected anew: nobody was asked or photographed for it. What the recordings behind it were collected for, and by
-whose consent, stands in the description of the cohort that it names.
+Nobody was recorded for it. Who the people of the cohort are, and what they have agreed to, the description of the
+cohort says.
 """
     with replacing(path) as part:
         part.write_text(text, encoding="utf-8")

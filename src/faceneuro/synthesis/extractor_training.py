@@ -46,7 +46,7 @@ from faceneuro.synthesis.trivial import ON_LEFT, ON_RIGHT
 from faceneuro.training.loop import reproducible
 from faceneuro.training.optimisers import Adam
 
-KEY = "studies.synthesis.extractors.training"
+KEY = "studies.synthesis.extractor_training"
 """Where the settings stand in the configuration, for messages."""
 
 MARGIN, SCALE = 0.5, 64.0

@@ -24,6 +24,7 @@ from torch import Tensor
 from faceneuro.features.crops import decode
 from faceneuro.files import replacing
 from faceneuro.studies.synthesis import Faces, resampled
+from faceneuro.synthesis.dataset import folder_of
 from faceneuro.synthesis.extractors import IR50, LandmarkNet
 from faceneuro.synthesis.metrics import OwnDistances, Vectors, VggDistances, image_scores, set_score
 from faceneuro.synthesis.transfer import POINTS, TRIVIAL, Grader, Pairs, neutrals, transfer_scores
@@ -74,7 +75,7 @@ class Drawn(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Test:
+class Trial:
     """What every row is scored on.
 
     Attributes
@@ -223,11 +224,6 @@ def _files(index: str | os.PathLike) -> Draw:
     return lambda place: decode((folder / files[place]).read_bytes())
 
 
-def folder_of(index: str | os.PathLike) -> Path:
-    """Where the pictures of a table of synthetic faces are."""
-    return Path(index).with_suffix("")
-
-
 def of_trivial(row: str, faces: Faces, pairs: pd.DataFrame) -> Drawn:
     """What a trivial row makes, both ways; on the way back the points are where the way there has put them.
 
@@ -261,29 +257,29 @@ def of_trivial(row: str, faces: Faces, pairs: pd.DataFrame) -> Drawn:
     return Drawn(there, back)
 
 
-def transfer_pairs(test: Test) -> Pairs:
+def transfer_pairs(trial: Trial) -> Pairs:
     """What is known of the pairs, for the measures that copying cannot win."""
-    keys, points = test.faces.keys, test.seen.points
-    identity, style = (test.pairs[part].to_numpy() for part in ("identity", "style"))
+    keys, points = trial.faces.keys, trial.seen.points
+    identity, style = (trial.pairs[part].to_numpy() for part in ("identity", "style"))
     at_rest = neutrals(keys, points, NEUTRAL)
     return Pairs(
         identity=points[identity],
         style=points[style],
         side=keys["side"].to_numpy()[style],
-        identity_embedding=test.seen.embeddings[identity],
+        identity_embedding=trial.seen.embeddings[identity],
         identity_neutral=at_rest[identity],
         style_neutral=at_rest[style],
         task=keys["task"].to_numpy()[style],
-        grade=test.grades[style],
-        target=test.target_points,
+        grade=trial.grades[style],
+        target=trial.target_points,
     )
 
 
-def grader_of(test: Test) -> Grader | None:
+def grader_of(trial: Trial) -> Grader | None:
     """What reads a grade from a face, fitted on the people that are learnt from; none if there are no two grades."""
-    learnt = test.faces.role("train")
+    learnt = trial.faces.role("train")
     try:
-        return Grader(test.seen.points[learnt], test.faces.keys["task"].to_numpy()[learnt], test.grades[learnt])
+        return Grader(trial.seen.points[learnt], trial.faces.keys["task"].to_numpy()[learnt], trial.grades[learnt])
     except ValueError:
         return None
 
@@ -291,7 +287,7 @@ def grader_of(test: Test) -> Grader | None:
 def score(
     row: str,
     drawn: Drawn,
-    test: Test,
+    trial: Trial,
     networks: Networks,
     distances: VggDistances | OwnDistances,
     *,
@@ -306,7 +302,7 @@ def score(
         Its name.
     drawn
         Its pictures.
-    test
+    trial
         What it is scored on.
     networks, distances
         What looks at pictures, and what compares them.
@@ -319,21 +315,21 @@ def score(
     ------
     Rows of :data:`faceneuro.tables.SYNTHESIS_SCORES`.
     """
-    everything = range(len(test.pairs))
-    identity, style = (test.pairs[part].to_numpy() for part in ("identity", "style"))
+    everything = range(len(trial.pairs))
+    identity, style = (trial.pairs[part].to_numpy() for part in ("identity", "style"))
 
     def with_sources() -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
         for start, images in zip(everything[::batch_size], Batches(drawn.there, everything, batch_size), strict=True):
             some = slice(start, start + batch_size)
             beside = {"identity": identity[some], "style": style[some]}
-            yield images, {name: torch.from_numpy(test.faces.scaled(rows)) for name, rows in beside.items()}
+            yield images, {name: torch.from_numpy(trial.faces.scaled(rows)) for name, rows in beside.items()}
 
     yield from image_scores(row, with_sources(), distances, networks.device)
-    if test.targets is not None:
+    if trial.targets is not None:
         order: list[int] = []
 
         def with_targets() -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
-            for places, targets in _targets(test.targets, test.faces, batch_size):
+            for places, targets in _targets(trial.targets, trial.faces, batch_size):
                 order.extend(places)
                 yield scaled([drawn.there(place) for place in places]), {"target": targets}
 
@@ -343,7 +339,7 @@ def score(
     found = see(Batches(drawn.there, everything, batch_size), networks)
     scores = transfer_scores(
         row,
-        transfer_pairs(test),
+        transfer_pairs(trial),
         found.points,
         found.embeddings,
         found_by=networks.found_by,
@@ -354,13 +350,13 @@ def score(
 
 
 def score_set(
-    row: str, drawn: Drawn, test: Test, vectors: Vectors, *, batch_size: int, device: str = "cpu", seed: int = 0
+    row: str, drawn: Drawn, trial: Trial, vectors: Vectors, *, batch_size: int, device: str = "cpu", seed: int = 0
 ) -> Row | None:
     """How far the pictures that came back are from the real ones of the same people in the same expressions.
 
     Parameters
     ----------
-    row, drawn, test, batch_size
+    row, drawn, trial, batch_size
         As for :func:`score`.
     vectors
         What compares sets.
@@ -371,13 +367,13 @@ def score_set(
     -------
     See :func:`faceneuro.synthesis.metrics.set_score`; none where fewer than two pictures come back.
     """
-    returned = np.flatnonzero(test.pairs["own"].notna())
-    real = np.unique(test.pairs["style"].to_numpy()[returned])
+    returned = np.flatnonzero(trial.pairs["own"].notna())
+    real = np.unique(trial.pairs["style"].to_numpy()[returned])
     count = min(len(returned), len(real))
     if count < 2:
         return None
     made = Batches(drawn.back, returned, batch_size)
-    shown = Batches(lambda place: np.asarray(test.faces.images[place]), real, batch_size)
+    shown = Batches(lambda place: np.asarray(trial.faces.images[place]), real, batch_size)
     return set_score(row, made, shown, vectors, count, device, seed)
 
 
