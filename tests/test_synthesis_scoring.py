@@ -24,6 +24,7 @@ from faceneuro.synthesis.scoring import (
     HEALTHY_GRADE,
     Batches,
     Networks,
+    Seen,
     Trial,
     called,
     grader_of,
@@ -186,6 +187,18 @@ def test_people_without_palsy_have_the_lowest_grade_where_grades_are_known(study
 def test_no_grade_is_read_where_none_is_known(study, faces):
     nothing = Faces(faces.images, faces.points, faces.keys.assign(severity=np.nan))
     assert grader_of(Trial(nothing, study.pairs, study.seen, POSITIVE)) is None
+
+
+def test_a_grade_is_read_only_where_the_reader_beats_the_mean(study, faces, caplog):
+    """Here the eyes of a face are the less alike the higher its grade is; then grades are shuffled."""
+    points = np.repeat(SHOWN[None], len(faces), 0)
+    points[:, [37, 38], 0] += 0.5 * study.grades[:, None]
+    told = Trial(faces, study.pairs, Seen(points, study.seen.embeddings), POSITIVE, True)
+    grader = grader_of(told)
+    np.testing.assert_allclose(grader.read(points, faces.keys["task"]), study.grades, atol=1.0)
+    noise = np.random.default_rng(3).normal(0, 1, points.shape)
+    assert grader_of(Trial(faces, study.pairs, Seen(noise, study.seen.embeddings), POSITIVE, True)) is None
+    assert "grades are not scored" in caplog.text
 
 
 def test_a_copied_style_comes_back_as_the_very_set(study, networks):

@@ -8,6 +8,7 @@ One landmark network finds the points in real and generated pictures alike: Medi
 sees recordings, not pictures of 32 pixels, and with two detectors the habits of one would count as errors of a row.
 """
 
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,11 +32,16 @@ from faceneuro.synthesis.transfer import POINTS, TRIVIAL, Grader, Pairs, neutral
 from faceneuro.synthesis.trivial import picture, with_asymmetry
 from faceneuro.tables import Row, read_rows, read_table
 
+log = logging.getLogger(__name__)
+
 NEUTRAL = ("rest", "neutral")
 """Tasks that show a face at rest, by which movement is measured."""
 
 HEALTHY_GRADE = 1.0
 """Of House and Brackmann's scale, which is that of virtual patients."""
+
+USEFUL = 0.75
+"""Share of the error of guessing that a reader of grades may have. By MediaPipe's points in recordings it has half."""
 
 RGB = npt.NDArray[np.uint8]
 Draw = Callable[[int], RGB]
@@ -276,12 +282,30 @@ def transfer_pairs(trial: Trial) -> Pairs:
 
 
 def grader_of(trial: Trial) -> Grader | None:
-    """What reads a grade from a face, fitted on the people that are learnt from; none if there are no two grades."""
-    learnt = trial.faces.role("train")
+    """What reads a grade from a face, fitted on the people that are learnt from.
+
+    Returns
+    -------
+    None if there are no two grades, or if on real faces of the patients that are tested the reader's error is more than
+    :data:`USEFUL` of that of naming the mean: by what such a reader says, noise can win against faces.
+    """
+    learnt, tasks, grades = trial.faces.role("train"), trial.faces.keys["task"].to_numpy(), trial.grades
     try:
-        return Grader(trial.seen.points[learnt], trial.faces.keys["task"].to_numpy()[learnt], trial.grades[learnt])
+        grader = Grader(trial.seen.points[learnt], tasks[learnt], grades[learnt])
     except ValueError:
         return None
+    tested = ~learnt & np.isfinite(grades) & (trial.faces.keys["group"] == trial.positive).to_numpy()
+    read = np.abs(grader.read(trial.seen.points[tested], tasks[tested]) - grades[tested])
+    guessed = np.abs(np.nanmean(grades[learnt]) - grades[tested])
+    if not np.nanmean(read) <= USEFUL * guessed.mean():
+        log.warning(
+            "grades are not scored: read from real faces by their landmarks they are off by %.2f, and the mean grade "
+            "by %.2f; the landmark network needs more people, or more steps (studies.synthesis.extractor_training)",
+            np.nanmean(read),
+            guessed.mean(),
+        )
+        return None
+    return grader
 
 
 def score(
