@@ -30,6 +30,7 @@ CONFIG = {
         "palsy": {
             "models": ["handcrafted_fnn", "rgb_mixer", "early_rgb", "late_rgb", "surroundings_mixer"],
             "training": {"visual": {"epochs": 2}, "fnn": {"epochs": 3}, "fusion": {"epochs": 3}},
+            "backbones": {"mixer": {"unfreeze": "last_block"}},
             "bootstrap": {"resamples": 100},
         },
     },

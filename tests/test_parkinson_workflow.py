@@ -230,7 +230,8 @@ def confounded(tmp_path_factory) -> Path:
 def test_a_background_that_gives_the_class_away_changes_the_verdict(finished, confounded):
     alarm = "the background gives the class away"
     assert f"What else than the disease could explain it: {alarm}" in lead_of(confounded, "parkinson")
-    assert "What else than the disease could explain it: ok." in lead_of(finished, "parkinson")
+    # Four healthy people of either data set are too few to say whether these could be told apart.
+    assert "What else than the disease could explain it: ok (2 could not be told)." in lead_of(finished, "parkinson")
     assert alarm not in text_of(finished, "parkinson")
 
 

@@ -523,6 +523,18 @@ def test_an_identity_seen_once_is_the_same_condition():
         assert torch.equal(whole, part)
 
 
+@pytest.mark.parametrize("row", ["ccfexp", "ccfexp_no_landmarks"])
+def test_what_was_seen_in_a_style_need_not_be_looked_for_again(row, monkeypatch):
+    network = generator(row, "smoke")
+    style = images(2, seed=3)
+    told = network.identity(images(2))
+    expected, seen = network.styled(told, style), network.look(style)
+    for kind in ("identity", "landmarks"):
+        monkeypatch.setattr(getattr(network.extractors, kind), "forward", None)
+    for one, other in zip(expected, network.styled(told, style, seen), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
 def test_the_noise_that_was_added_gives_the_image_back():
     network, given, noise = generator(), images(4), torch.randn(4, 3, 32, 32)
     times = torch.tensor([0, 30, 60, 99])

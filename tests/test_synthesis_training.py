@@ -70,9 +70,9 @@ class Told:
             self.estimates.append(estimate)
             return estimate
 
-        def remember_style(identity, style):
+        def remember_style(identity, style, seen):
             self.styles.append(style)
-            return styled(identity, style)
+            return styled(identity, style, seen)
 
         def remember_identity(images):
             self.identities.append(images)

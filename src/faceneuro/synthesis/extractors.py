@@ -245,9 +245,12 @@ class Extractors(nn.Module):
         """Batch normalisation must go on using the statistics that came with the weights."""
         return super().train(False)
 
-    def difference(self, images: Tensor) -> Tensor:
-        """What the pair disagrees in, shape (batch, dim): the expression, which recognition has no use for."""
-        return self.expression(images)[0] - self.identity(images)[0]
+    def difference(self, images: Tensor, person: Tensor | None = None) -> Tensor:
+        """What the pair disagrees in, shape (batch, dim): the expression, which recognition has no use for.
+
+        ``person`` is what the identity network makes of the images, if that is known already.
+        """
+        return self.expression(images)[0] - (self.identity(images)[0] if person is None else person)
 
 
 def build_extractor(kind: str, size: Size) -> IR50 | LandmarkNet:

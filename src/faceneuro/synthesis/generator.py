@@ -42,6 +42,21 @@ class Condition(NamedTuple):
     tokens: Tensor
 
 
+class Look(NamedTuple):
+    """What the extractors see in images, for whoever asks more than once: conditions and losses go by the same.
+
+    Attributes
+    ----------
+    person
+        Embeddings, not normalised, shape (batch, dim).
+    landmarks
+        Points and map, see :class:`faceneuro.synthesis.extractors.LandmarkNet`; None in a row without landmarks.
+    """
+
+    person: Tensor
+    landmarks: tuple[Tensor, Tensor] | None
+
+
 class Generator(nn.Module):
     """Tells the noise in an image, given a picture of a person and one of a patient.
 
@@ -99,17 +114,25 @@ class Generator(nn.Module):
         """What the U-Net is told of a picture of a person and one of a patient; gradients pass to both."""
         return self.styled(self.identity(identity_images), style_images)
 
-    def styled(self, identity: tuple[Tensor, Tensor], style_images: Tensor) -> Condition:
+    def look(self, images: Tensor) -> Look:
+        """What the extractors see; gradients pass to the images."""
+        landmarks = self.extractors.landmarks(images) if self.row.landmarks else None
+        return Look(self.extractors.identity(images)[0], landmarks)
+
+    def styled(self, identity: tuple[Tensor, Tensor], style_images: Tensor, seen: Look | None = None) -> Condition:
         """:meth:`condition` from what ``self.identity`` has made of the identity's images already.
 
-        In a cycle step the style changes and the identity does not.
+        In a cycle step the style changes and the identity does not. ``seen`` is :meth:`look` at the style's images, if
+        they were looked at before.
         """
         vector, tokens = identity
         if self.row.grid:
             return Condition(vector, torch.cat([tokens, self.grid(self.extractors.identity.early(style_images))], 1))
-        conditions = {"identity": tokens, "expression": self.expression(self.extractors.difference(style_images))}
-        if self.row.landmarks:
-            _, features = self.extractors.landmarks(style_images)
+        seen = seen or self.look(style_images)
+        difference = self.extractors.difference(style_images, seen.person)
+        conditions = {"identity": tokens, "expression": self.expression(difference)}
+        if seen.landmarks is not None:
+            _, features = seen.landmarks
             conditions["landmarks"] = landmark_tokens(features, self.as_released)
         fused = self.fusion(conditions) if self.row.fusion else torch.cat(list(conditions.values()), 1)
         return Condition(vector, fused)

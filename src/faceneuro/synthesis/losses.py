@@ -21,7 +21,7 @@ from typing import NamedTuple
 from torch import Tensor, no_grad
 from torch.nn.functional import cosine_similarity, mse_loss
 
-from faceneuro.synthesis.generator import Generator
+from faceneuro.synthesis.generator import Generator, Look
 from faceneuro.synthesis.unet import schedule
 
 FIRST = ("noise", "identity", "landmarks")
@@ -94,53 +94,44 @@ def step_losses(
     -------
     By name of :data:`LOSSES`, shape () each, in float32; those that the row does not have are left out.
     """
-    steps = _schedule(generator.size)
-    judge = _Judge(generator, batch, times)
+    steps, share = _schedule(generator.size), times / generator.size.time_steps
+    with no_grad():
+        person, target = generator.extractors.identity(batch.identity)[0], generator.look(batch.target)
 
     noisy = steps.add_noise(batch.target, noise, times)
     identity = generator.identity(batch.identity)
-    estimate = generator(noisy, times, generator.styled(identity, batch.target)).float()
+    estimate = generator(noisy, times, generator.styled(identity, batch.target, target)).float()
     restored = generator.x0(noisy, times, estimate)
-    losses = dict(zip(FIRST, judge(estimate, noise, restored, batch.target), strict=True))
+    seen = generator.look(restored)
+    first = mse_loss(estimate, noise), _identity_loss(seen, person, target, share), _landmark_loss(seen, target)
+    losses = dict(zip(FIRST, first, strict=True))
     total = _sum(losses, FIRST, weights)
 
     if generator.row.cycle:
         noisy_again = steps.add_noise(restored, noise, times)
-        estimate_again = generator(noisy_again, times, generator.styled(identity, restored)).float()
+        estimate_again = generator(noisy_again, times, generator.styled(identity, restored, seen)).float()
         # As Algorithm 1 has it: the second estimate is taken out of the first noisy image.
-        restored_again = generator.x0(noisy, times, estimate_again)
-        shown = restored if generator.as_released else batch.target
-        losses |= zip(SECOND, judge(estimate_again, noise, restored_again, shown), strict=True)
+        seen_again = generator.look(generator.x0(noisy, times, estimate_again))
+        shown = seen if generator.as_released else target
+        second = (
+            mse_loss(estimate_again, noise),
+            _identity_loss(seen_again, person, shown, share),
+            _landmark_loss(seen_again, target),
+        )
+        losses |= zip(SECOND, second, strict=True)
         total = total + weights.cycle * _sum(losses, SECOND, weights)
     return {"loss": total} | {name: value for name, value in losses.items() if value is not None}
 
 
-class _Judge:
-    """Compares what was restored with the images of a batch, which are looked at once."""
+def _identity_loss(seen: Look, person: Tensor, shown: Look, share: Tensor) -> Tensor:
+    """Of much noise the person's other image tells best who it is, of little noise the very image."""
+    away = [1 - cosine_similarity(seen.person.float(), other.float()) for other in (person, shown.person)]
+    return (share * away[0] + (1 - share) * away[1]).mean()
 
-    def __init__(self, generator: Generator, batch: Batch, times: Tensor):
-        self._extractors, self._share = generator.extractors, times / generator.size.time_steps
-        self._target = batch.target
-        with no_grad():
-            self._identity, self._of_target = (self._person(image) for image in batch)
-            self._points = self._extractors.landmarks(batch.target)[0].float() if generator.row.landmarks else None
 
-    def __call__(self, estimate: Tensor, noise: Tensor, restored: Tensor, shown: Tensor) -> list[Tensor | None]:
-        """The three losses; that of the landmarks is None where they are not looked at."""
-        points = None
-        if self._points is not None:
-            points = mse_loss(self._extractors.landmarks(restored)[0].float(), self._points)
-        return [mse_loss(estimate, noise), self._identity_loss(restored, shown), points]
-
-    def _identity_loss(self, restored: Tensor, shown: Tensor) -> Tensor:
-        """Of much noise the person's other image tells best who it is, of little noise the very image."""
-        person = self._person(restored)
-        own = self._of_target if shown is self._target else self._person(shown)
-        away = [1 - cosine_similarity(person, other) for other in (self._identity, own)]
-        return (self._share * away[0] + (1 - self._share) * away[1]).mean()
-
-    def _person(self, images: Tensor) -> Tensor:
-        return self._extractors.identity(images)[0].float()
+def _landmark_loss(seen: Look, target: Look) -> Tensor | None:
+    """None where landmarks are not looked at."""
+    return mse_loss(seen.landmarks[0].float(), target.landmarks[0].float()) if target.landmarks is not None else None
 
 
 def _sum(losses: dict[str, Tensor | None], names: tuple[str, ...], weights: Weights) -> Tensor:
