@@ -37,6 +37,7 @@ from faceneuro.features.crops import (
     surroundings,
     views,
 )
+from faceneuro.features.faces import spread
 from faceneuro.features.landmarks import LandmarkDetector, landmarks_of_clip
 from faceneuro.features.points import EYE_OUTER, LOWER_LIP, MOUTH_CORNER, UPPER_LID
 from faceneuro.tables import CROPS, FRAMES, LANDMARKS, TableWriter, image_of, read_rows
@@ -269,7 +270,7 @@ def test_the_chosen_frames_are_spread_evenly(tmp_path, count, at_most, expected)
 
 @given(count=st.integers(1, 200), at_most=st.integers(1, 250))
 def test_evenly_means_parts_of_equal_length(count, at_most):
-    chosen = crops._spread(list(range(count)), at_most)
+    chosen = spread(list(range(count)), at_most)
     assert len(chosen) == len(set(chosen)) == min(count, at_most)
     gaps = np.diff(chosen)
     assert np.ptp(gaps) <= 1 if len(gaps) else True

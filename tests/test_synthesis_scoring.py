@@ -9,6 +9,7 @@ from faceneuro.errors import InputError
 from faceneuro.features.crops import encode
 from faceneuro.report.extractors import write_extractors
 from faceneuro.studies.synthesis import Faces, pairs
+from faceneuro.synthesis import TRIVIAL
 from faceneuro.synthesis.dataset import (
     METADATA,
     copy_pictures,
@@ -40,7 +41,6 @@ from faceneuro.synthesis.scoring import (
     transfer_pairs,
 )
 from faceneuro.synthesis.sizes import SIZES
-from faceneuro.synthesis.transfer import TRIVIAL
 from faceneuro.tables import PAIRS, SYNTHETIC, targets_schema, write_table
 
 PIXELS = SIZES["smoke"].pixels

@@ -36,13 +36,13 @@ from faceneuro.report.synthesis import (
 )
 from faceneuro.report.synthesis_figures import examples, loss_curves, sample_grid
 from faceneuro.studies.synthesis import LINES
-from faceneuro.synthesis import ROWS
+from faceneuro.synthesis import ROWS, TRIVIAL
 from faceneuro.synthesis.extractors import KINDS, Extractors, build_extractor
 from faceneuro.synthesis.generator import Generator, save_generator
 from faceneuro.synthesis.losses import FIRST, LOSSES
 from faceneuro.synthesis.metrics import OWN, STANDS_FOR
 from faceneuro.synthesis.sizes import SIZES
-from faceneuro.synthesis.transfer import HIGHER_IS_BETTER, LEAST, MEASURES, SCORES, TRIVIAL, People, summarise
+from faceneuro.synthesis.transfer import HIGHER_IS_BETTER, LEAST, MEASURES, SCORES, People, summarise
 from faceneuro.synthesis.trivial import contests
 from faceneuro.synthesis.unet import PUBLISHED_PARAMETERS
 

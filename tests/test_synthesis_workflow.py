@@ -14,7 +14,7 @@ import pytest
 import yaml
 from safetensors.numpy import load_file
 
-from faceneuro.synthesis.transfer import TRIVIAL
+from faceneuro.synthesis import TRIVIAL
 from faceneuro.tables import read_table
 from running import ASSETS, NO_COHORT, NO_STUDY, ROOT, run
 from test_workflow import copy, over

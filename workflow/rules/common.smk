@@ -18,9 +18,8 @@ from faceneuro.errors import InputError
 from faceneuro.locks import claim
 from faceneuro.models import BRANCHES, IMAGES, KINDS, PARKINSON_FAMILIES
 from faceneuro.stamp import code_stamp
-from faceneuro.synthesis import ROWS
+from faceneuro.synthesis import ROWS, TRIVIAL
 from faceneuro.synthesis.sizes import SIZES
-from faceneuro.synthesis.transfer import TRIVIAL
 from faceneuro.training import devices
 
 

@@ -9,8 +9,8 @@ from faceneuro.features.crops import decode
 from faceneuro.report.classification import cohort_note
 from faceneuro.report.synthesis_figures import examples, loss_curves, sample_grid
 from faceneuro.studies.synthesis import LINES, Faces, resampled
+from faceneuro.synthesis import TRIVIAL
 from faceneuro.synthesis.scoring import pictures_of_row
-from faceneuro.synthesis.transfer import TRIVIAL
 from faceneuro.tables import read_rows, read_table
 from faceneuro.workflow import job
 

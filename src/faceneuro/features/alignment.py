@@ -14,20 +14,23 @@ five points. Sagonas et al., "300 faces in-the-wild challenge", Image Vis Comput
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from faceneuro.features.crops import RGB, _name, _spread, encode
+from faceneuro.features.crops import RGB, encode
+from faceneuro.features.faces import clips_with_faces, name_of
 from faceneuro.features.points import CHIN, EYE_INNER, EYE_OUTER, MOUTH_CORNER, NOSE_TIP, UPPER_LIP
-from faceneuro.tables import KEYS, LANDMARK_COUNT, Row, image_of, read_clips
+from faceneuro.tables import LANDMARK_COUNT, Row
 
 Matrix = npt.NDArray[np.float64]
 
 log = logging.getLogger(__name__)
+
+CUT_OFF = "an eye, the nose or a corner of the mouth lies outside the picture: left out; record the whole face"
 
 SIZE = 112
 """Height and width of an aligned face."""
@@ -212,7 +215,7 @@ def align_rows(frames: str | os.PathLike, landmarks: str | os.PathLike, at_most:
     frames, landmarks
         Tables of the same clips, :data:`faceneuro.tables.FRAMES` and :data:`faceneuro.tables.LANDMARKS`.
     at_most
-        Faces per clip, chosen as :func:`faceneuro.features.crops.crop_rows` does; none means all.
+        Faces per clip, see :func:`faceneuro.features.faces.spread`; none means all.
 
     Yields
     ------
@@ -223,47 +226,25 @@ def align_rows(frames: str | os.PathLike, landmarks: str | os.PathLike, at_most:
     ValueError
         If ``at_most`` is less than 1, or the tables do not have the same clips in the same order.
     """
-    if at_most is not None and at_most < 1:
-        raise ValueError(f"at_most ({at_most}) starts at 1")
-    found = read_clips(landmarks, [*KEYS, "height", "width", "found", "landmarks"])
-    for clip, rows in read_clips(frames, [*KEYS, "height", "width", "pixels"]):
-        faces = next((_faces(clip, measured) for key, measured in found if key == clip), None)
-        if faces is None:
-            raise ValueError(f"{frames} has a clip {clip['clip']!r} that {landmarks} lacks, or in another order")
-        chosen = set(_spread(list(faces), at_most))
+    for clip, faces, pictures in clips_with_faces(frames, landmarks, at_most, _with_five, CUT_OFF):
         largest = 0.0
-        for row in rows:
-            if row["frame"] in chosen:
-                face = align(image_of(row), faces[row["frame"]])
-                largest = max(largest, float(np.hypot(*face.matrix[:, 0])))
-                yield clip | {"frame": row["frame"]} | aligned_row(face)
+        for frame, image in pictures:
+            face = align(image, faces[frame])
+            largest = max(largest, float(np.hypot(*face.matrix[:, 0])))
+            yield clip | {"frame": frame} | aligned_row(face)
         if largest > LARGEST:
             log.warning(
                 "%s: face enlarged to %.1f times its size; record closer to the face or at a higher resolution",
-                _name(clip),
+                name_of(clip),
                 largest,
             )
 
 
-def _faces(clip: Mapping[str, str], rows: Iterable[Row]) -> dict[int, npt.NDArray[np.float32]]:
-    """Landmarks of every face of a clip whose five points are in the picture, by frame."""
-    faces, outside = {}, 0
-    for row in rows:
-        if row["found"]:
-            five = anchors(row["landmarks"])
-            if (five < 0).any() or (five > [row["width"], row["height"]]).any():
-                outside += 1
-            else:
-                faces[row["frame"]] = row["landmarks"]
-    if outside:
-        log.warning(
-            "%s: in %d of %d frames with a face, an eye, the nose or a corner of the mouth lies outside the picture: "
-            "left out; record the whole face",
-            _name(clip),
-            outside,
-            outside + len(faces),
-        )
-    return faces
+def _with_five(row: Row) -> npt.NDArray[np.float32] | None:
+    """Landmarks of a face whose five points are in the picture."""
+    five = anchors(row["landmarks"])
+    outside = (five < 0).any() or (five > [row["width"], row["height"]]).any()
+    return None if outside else row["landmarks"]
 
 
 def _flat(landmarks: npt.ArrayLike) -> npt.NDArray[np.float64]:

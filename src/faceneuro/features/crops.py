@@ -12,7 +12,7 @@ Detection", arXiv 2503.10371, and its public code: the four landmarks of the cro
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -20,8 +20,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from faceneuro.features.faces import clips_with_faces, name_of
 from faceneuro.features.points import CHIN, FOREHEAD
-from faceneuro.tables import KEYS, LANDMARK_COUNT, Row, image_of, read_clips
+from faceneuro.tables import LANDMARK_COUNT, Row
 
 RGB = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
@@ -67,6 +68,9 @@ CONTOURS = (
 )
 """Outlines of lips, eyes, brows and face: MediaPipe's FACE_LANDMARKS_CONTOURS, walked along. Written out because the
 networks are trained where MediaPipe need not be installed; a test compares them."""
+
+
+NO_CROP = "the face lies outside the picture or on its side, and has no crop: left out; record the whole face, upright"
 
 
 class Box(NamedTuple):
@@ -172,8 +176,7 @@ def crop_rows(frames: str | os.PathLike, landmarks: str | os.PathLike, at_most: 
     frames, landmarks
         Tables of the same clips, :data:`faceneuro.tables.FRAMES` and :data:`faceneuro.tables.LANDMARKS`.
     at_most
-        Crops per clip; none means all. If there are more frames with a face, they are divided into so many equal parts
-        and the middle of each is taken: a movement begins and ends at rest, which is what looks alike in everybody.
+        Crops per clip, see :func:`faceneuro.features.faces.spread`; none means all.
 
     Yields
     ------
@@ -184,44 +187,16 @@ def crop_rows(frames: str | os.PathLike, landmarks: str | os.PathLike, at_most: 
     ValueError
         If ``at_most`` is less than 1, or the tables do not have the same clips in the same order.
     """
-    if at_most is not None and at_most < 1:
-        raise ValueError(f"at_most ({at_most}) starts at 1")
-    found = read_clips(landmarks, [*KEYS, "height", "width", "found", "landmarks"])
-    for clip, rows in read_clips(frames, [*KEYS, "height", "width", "pixels"]):
-        faces = next((_faces(clip, measured) for key, measured in found if key == clip), None)
-        if faces is None:
-            raise ValueError(f"{frames} has a clip {clip['clip']!r} that {landmarks} lacks, or in another order")
-        chosen = {number: faces[number] for number in _spread(list(faces), at_most)}
-        _warn_of_small(clip, [box for _, box in chosen.values()])
-        for row in rows:
-            if row["frame"] in chosen:
-                yield clip | {"frame": row["frame"]} | _crop_row(image_of(row), *chosen[row["frame"]])
+    for clip, faces, pictures in clips_with_faces(frames, landmarks, at_most, _with_box, NO_CROP):
+        _warn_of_small(clip, [box for _, box in faces.values()])
+        for frame, image in pictures:
+            yield clip | {"frame": frame} | _crop_row(image, *faces[frame])
 
 
-def _faces(clip: Mapping[str, str], rows: Iterable[Row]) -> dict[int, tuple[npt.NDArray[np.float32], Box]]:
-    """Landmarks and box of every face of a clip that has a box, by frame."""
-    faces, without = {}, 0
-    for row in rows:
-        if row["found"]:
-            box = face_box(row["landmarks"], row["height"], row["width"])
-            if box is None:
-                without += 1
-            else:
-                faces[row["frame"]] = row["landmarks"], box
-    if without:
-        log.warning(
-            "%s: in %d of %d frames with a face, the face lies outside the picture or on its side, and has no crop: "
-            "left out; record the whole face, upright",
-            _name(clip),
-            without,
-            without + len(faces),
-        )
-    return faces
-
-
-def _spread(frames: list[int], at_most: int | None) -> list[int]:
-    count = len(frames) if at_most is None else min(at_most, len(frames))
-    return [frames[(2 * part + 1) * len(frames) // (2 * count)] for part in range(count)]
+def _with_box(row: Row) -> tuple[npt.NDArray[np.float32], Box] | None:
+    """Landmarks and box of a face, if it has a box."""
+    box = face_box(row["landmarks"], row["height"], row["width"])
+    return None if box is None else (row["landmarks"], box)
 
 
 def _warn_of_small(clip: Mapping[str, str], boxes: list[Box]) -> None:
@@ -231,16 +206,12 @@ def _warn_of_small(clip: Mapping[str, str], boxes: list[Box]) -> None:
         log.warning(
             "%s: crop smaller than %d pixels (%.0f wide, %.0f high), enlarged to %d; record closer to the face or at a "
             "higher resolution",
-            _name(clip),
+            name_of(clip),
             SIZE // 4,
             width,
             height,
             SIZE,
         )
-
-
-def _name(clip: Mapping[str, str]) -> str:
-    return f"clip {clip['clip']!r} of subject {clip['subject']!r} ({clip['cohort']})"
 
 
 def _crop_row(image: RGB, landmarks: npt.NDArray[np.float32], box: Box) -> Row:

@@ -12,14 +12,12 @@ Transformer: Hierarchical Vision Transformer using Shifted Windows", ICCV 2021. 
 Models and Faster Training", ICML 2021.
 """
 
-import argparse
 import math
 import re
 import warnings
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -28,6 +26,7 @@ from torch import Tensor, nn
 from faceneuro.assets import sha256_of
 from faceneuro.errors import InputError
 from faceneuro.models import missing_package
+from faceneuro.models.weights import read_weights
 
 KEY = "studies.palsy.backbones"
 """Where the settings of the families stand in the configuration, unless the caller says otherwise."""
@@ -346,7 +345,7 @@ class _MeanOverPatches(nn.Module):
 
 def _load(backbone: nn.Module, family: str, file: Path, key: str, name: str) -> None:
     """Put the weights of a file into a backbone; the file's classifier, if any, stays out."""
-    found, wanted = _read(file, key), backbone.state_dict()
+    found, wanted = read_weights(file, key), backbone.state_dict()
     found = {entry: value for entry, value in found.items() if not entry.startswith(CLASSIFIERS)}
     if family == "swin":
         found = _of_this_swin(found, wanted)
@@ -381,22 +380,3 @@ def _of_this_swin(found: dict[str, Tensor], wanted: Mapping[str, Tensor]) -> dic
             if ours < theirs:
                 found[entry] = table.unflatten(0, (theirs, theirs))[kept, kept].flatten(0, 1)
     return found
-
-
-def _read(file: Path, key: str) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        if file.suffix == ".safetensors":
-            return load_file(file)
-        # timm's training script, which FasterViT was made with, saves its command line beside the weights.
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            saved = torch.load(file, map_location="cpu", weights_only=True)
-        saved = saved.get("state_dict", saved.get("model", saved))
-        return {entry.removeprefix("module."): value for entry, value in saved.items()}
-    except (UnpicklingError, SafetensorError, RuntimeError, EOFError, AttributeError) as error:
-        raise InputError(
-            f"config key {key}: {file} cannot be read as weights; it must be a .safetensors file, or a state_dict "
-            "that torch.save wrote"
-        ) from error

@@ -29,7 +29,8 @@ from faceneuro.report.comparisons import (
     worst_of,
 )
 from faceneuro.report.tables import Table, write_files
-from faceneuro.synthesis.transfer import LEAST, TRIVIAL, Measure, People, advantages
+from faceneuro.synthesis import TRIVIAL
+from faceneuro.synthesis.transfer import LEAST, Measure, People, advantages
 from faceneuro.synthesis.trivial import BETTER, TOO_FEW, verdicts
 
 TITLE = "Synthetic palsy (all rows of the paper)"

@@ -43,3 +43,6 @@ ROWS = {
     "ccfexp": Row(),
 }
 """By model, in the order of the paper's table."""
+
+TRIVIAL = ("copy_identity", "copy_style", "landmark_warp")
+"""Rows that take no training, see :mod:`faceneuro.synthesis.trivial`."""

@@ -16,13 +16,12 @@ import os
 import re
 from collections import OrderedDict
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from faceneuro.errors import InputError
+from faceneuro.models.weights import read_weights
 from faceneuro.synthesis.sizes import Size
 
 KEY = "studies.synthesis.extractors"
@@ -289,7 +288,7 @@ def load_extractor(
     """
     key = f"{key}.{kind}"
     network = build_extractor(kind, size)
-    found = _read(Path(path), key)
+    found = read_weights(Path(path), key)
     names = {name: _own_name(kind, name) for name in found}
     published = any(own is not None for own in names.values())
     if published:
@@ -311,25 +310,6 @@ def load_extractor(
     if published and not (as_released and kind == "landmarks"):
         network.convention = PUBLISHED[kind]
     return network.eval()
-
-
-def _read(file: Path, key: str) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    if not file.is_file():
-        raise InputError(f"config key {key}: there is no file {file}")
-    try:
-        if file.suffix == ".safetensors":
-            return load_file(file)
-        saved = torch.load(file, map_location="cpu", weights_only=True)
-        saved = saved.get("state_dict", saved)
-        return {name.removeprefix("module."): value for name, value in saved.items() if isinstance(value, Tensor)}
-    except (UnpicklingError, SafetensorError, RuntimeError, EOFError, AttributeError) as error:
-        raise InputError(
-            f"config key {key}: {file} cannot be read as weights alone; save its state_dict as .safetensors, or by "
-            "torch.save with nothing else in it"
-        ) from error
 
 
 _IR50_NAME = re.compile(r"(?:^|\.)(input_layer|body|output_layer)\.(.+)$")

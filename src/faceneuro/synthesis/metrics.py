@@ -33,7 +33,8 @@ from torch.nn.functional import max_pool2d, mse_loss, normalize
 
 from faceneuro.assets import sha256_of
 from faceneuro.errors import InputError
-from faceneuro.models.backbones import CONNECT_S, _read
+from faceneuro.models.backbones import CONNECT_S
+from faceneuro.models.weights import read_weights
 from faceneuro.tables import Row
 
 KEY = "studies.synthesis.features"
@@ -201,7 +202,7 @@ def load_vectors(weights: str, own: Recogniser, num_features: int, key: str = KE
 
     # torch-fidelity reads its file as a pickle, which may hold anything: what it is given here holds tensors alone.
     tensors = io.BytesIO()
-    torch.save(_read(file, f"{key}.inception"), tensors)
+    torch.save(read_weights(file, f"{key}.inception"), tensors)
     tensors.seek(0)
     try:
         with torch.random.fork_rng(devices=[]):
@@ -219,7 +220,7 @@ def load_distances(weights: str, own: Recogniser, key: str = KEY) -> VggDistance
     file = weights_file("vgg", weights, key)
     if file is None:
         return OwnDistances(own).eval()
-    found = _read(file, f"{key}.vgg")
+    found = read_weights(file, f"{key}.vgg")
     import lpips
 
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():

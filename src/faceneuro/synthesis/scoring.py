@@ -25,10 +25,11 @@ from torch import Tensor
 from faceneuro.features.crops import decode
 from faceneuro.files import replacing
 from faceneuro.studies.synthesis import Faces, resampled
+from faceneuro.synthesis import TRIVIAL
 from faceneuro.synthesis.dataset import folder_of
 from faceneuro.synthesis.extractors import IR50, LandmarkNet
 from faceneuro.synthesis.metrics import OwnDistances, Vectors, VggDistances, image_scores, set_score
-from faceneuro.synthesis.transfer import POINTS, TRIVIAL, Grader, Pairs, neutrals, transfer_scores
+from faceneuro.synthesis.transfer import POINTS, Grader, Pairs, neutrals, transfer_scores
 from faceneuro.synthesis.trivial import picture, with_asymmetry
 from faceneuro.tables import Row, read_rows, read_table
 

@@ -28,6 +28,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from faceneuro.evaluation.intervals import percentile_interval, subject_resamples
+from faceneuro.synthesis import TRIVIAL
 
 Array = npt.NDArray[np.float64]
 
@@ -55,9 +56,6 @@ LEAST = 6
 """People that an interval needs. Where people differ as much as two pictures of one person, an interval of nominally
 95 % over six people in all holds the truth in 77 % to 85 % of all cases, whoever is style or identity or both; over ten
 people who are both in 89 %, over three in 52 %, over two never."""
-
-TRIVIAL = ("copy_identity", "copy_style", "landmark_warp")
-"""Rows that take no training, see :mod:`faceneuro.synthesis.trivial`."""
 
 HIGHER_IS_BETTER = ("psnr", "ssim", "identity_cosine", "face_found")
 """Metrics of which more is better; of all others less is."""
