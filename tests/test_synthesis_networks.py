@@ -301,7 +301,9 @@ def test_files_that_are_no_weights_are_refused(suffix, tmp_path):
 
 def test_files_that_would_run_code_are_refused(tmp_path):
     torch.save({"state_dict": {}, "callbacks": Anything()}, tmp_path / "trap.ckpt")
-    with pytest.raises(InputError, match=r"extractors\.identity: .*trap\.ckpt cannot be read as weights; .* nothing else in it"):
+    with pytest.raises(
+        InputError, match=r"extractors\.identity: .*trap\.ckpt cannot be read as weights; .* nothing else in it"
+    ):
         load_extractor("identity", SMOKE, tmp_path / "trap.ckpt")
 
 
