@@ -38,6 +38,7 @@ rule all:
 
 onstart:
     announce_device()
+    tell_notes()
 
 
 onsuccess:

@@ -11,6 +11,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from data_set_trees import Filmed
 from faceneuro import assets
 from faceneuro.cohorts.virtual.heads import Heads, build_heads, load_heads, save_heads
 from running import ASSETS
@@ -48,3 +49,9 @@ def heads() -> Heads:
     if not path.exists():
         save_heads(build_heads(fetched(assets.HEADS)), path)
     return load_heads(path)
+
+
+@pytest.fixture(scope="session")
+def filmed(heads) -> Filmed:
+    """Virtual patients, for the trees of data sets."""
+    return Filmed(heads)

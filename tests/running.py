@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from snakemake_interface_logger_plugins.common import LogEvent
 
 ROOT = Path(__file__).resolve().parents[1]
 ASSETS = ROOT / "resources" / "assets"
+PRESETS = ROOT / "config" / "presets"
 
 DEFAULT = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
 NO_COHORT, NO_STUDY = (dict.fromkeys(DEFAULT[part]) for part in ("cohorts", "studies"))
@@ -52,12 +54,14 @@ def run(
     workdir: Path,
     *targets: str,
     config: dict[str, Any] | None = None,
+    presets: Sequence[str] = (),
     cores: int = 2,
     dryrun: bool = False,
 ) -> Ran:
     """Call the workflow as ``snakemake --cores N TARGETS`` would, in ``workdir``.
 
-    ``config`` is laid over the default configuration. Failures are returned, not raised.
+    ``presets``, by their names, are laid over the default configuration, and ``config`` over them. Failures are
+    returned, not raised.
     """
     workdir.mkdir(parents=True, exist_ok=True)
     override = workdir / "config.yaml"
@@ -74,7 +78,7 @@ def run(
             logger.addHandler(listener)
             workflow = api.workflow(
                 resource_settings=ResourceSettings(cores=cores),
-                config_settings=ConfigSettings(configfiles=[override]),
+                config_settings=ConfigSettings(configfiles=[*(PRESETS / f"{name}.yaml" for name in presets), override]),
                 deployment_settings=DeploymentSettings(),
                 snakefile=ROOT / "Snakefile",
                 workdir=workdir,

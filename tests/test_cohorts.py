@@ -5,7 +5,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faceneuro.cohorts import shard_name, shards
+from faceneuro.cohorts import listing, shard_name, shards
 from running import ROOT
 
 DEFAULT = yaml.safe_load((ROOT / "config/config.yaml").read_text())
@@ -29,7 +29,7 @@ def test_a_plain_subject_names_its_own_shard(subject, name):
 
 def test_a_cohort_is_divided_into_whole_subjects():
     settings = DEFAULT["cohorts"]["virtual_als"]
-    made = shards("virtual_als", settings)
+    made = shards("virtual_als", listing("virtual_als", settings).clips, settings["subjects_per_shard"])
     homes = {
         clip["subject"]: {name for name, clips in made.items() if clip in clips}
         for clips in made.values()
@@ -43,7 +43,7 @@ def test_a_cohort_is_divided_into_whole_subjects():
 def test_subjects_added_at_the_end_leave_the_full_shards_as_they_are(tmp_path):
     (tmp_path / "clips.csv").write_text("path,subject\n" + "".join(f"{n}.mp4,S{n}\n" for n in range(4)))
     settings = {"kind": "own_videos", "root": tmp_path, "clips": tmp_path / "clips.csv", "subjects_per_shard": 2}
-    before = shards("own", settings)
+    before = shards("own", listing("own", settings).clips, 2)
     with (tmp_path / "clips.csv").open("a") as table:
         table.write("4.mp4,S4\n")
-    assert before.items() <= shards("own", settings).items()
+    assert before.items() <= shards("own", listing("own", settings).clips, 2).items()

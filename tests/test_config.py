@@ -90,14 +90,15 @@ def test_a_key_that_is_missing_is_named(key):
 def clips(**subjects_by_group: int) -> dict:
     subjects_by_group = {"palsy": 5, "parkinson": 15} | subjects_by_group
 
-    def rows(task: str) -> list[dict]:
+    def rows(tasks: list[str]) -> list[dict]:
         return [
             {"subject": f"{group}{number}", "group": group, "task": task, "severity": number % 3, "problem": None}
             for group, count in subjects_by_group.items()
             for number in range(count)
+            for task in tasks
         ]
 
-    return {cohort: {"shard": rows(block["tasks"][0])} for cohort, block in DEFAULT["cohorts"].items()}
+    return {cohort: {"shard": rows(block["tasks"])} for cohort, block in DEFAULT["cohorts"].items()}
 
 
 def test_enough_subjects_pass():

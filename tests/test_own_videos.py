@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from faceneuro.cohorts.own_videos import clips
+from faceneuro.cohorts.own_videos import listing
 from faceneuro.errors import InputError
 from faceneuro.tables import MANIFEST, read_table, write_table
 
@@ -24,7 +24,9 @@ def root(tmp_path):
 def listed(root, text, encoding="utf-8"):
     table = root.parent / "clips.csv"
     table.write_bytes(text.encode(encoding))
-    return clips("mine", {"kind": "own_videos", "root": str(root), "clips": str(table), "subjects_per_shard": 2})
+    return listing(
+        "mine", {"kind": "own_videos", "root": str(root), "clips": str(table), "subjects_per_shard": 2}
+    ).clips
 
 
 def refusal(root, text, encoding="utf-8"):
@@ -40,7 +42,9 @@ def test_all_columns(root):
         root,
         "path,subject,clip,task,group,severity,side,age,sex,source\na.mp4,P1,first,smile,als,2.5,Left,61,f,clinic\n",
     )
+    assert len(row.pop("digest")) == 16
     assert row == {
+        **{"files": None, "scores": None},
         **{"subject": "P1", "clip": "first", "task": "smile", "group": "als", "severity": 2.5, "side": "left"},
         **{"age": 61.0, "sex": "f", "source": "clinic", "kind": "video", "path": str(root / "a.mp4"), "problem": None},
     }
@@ -158,10 +162,10 @@ def test_another_encoding_is_named(root):
 
 
 def test_a_missing_list_or_root_names_the_key(root, tmp_path):
-    with pytest.raises(InputError, match=r"cohorts/mine/clips: .*none\.csv does not exist"):
-        clips("mine", {"root": str(root), "clips": str(tmp_path / "none.csv")})
-    with pytest.raises(InputError, match="cohorts/mine/root: there is no folder"):
-        clips("mine", {"root": str(tmp_path / "nowhere"), "clips": str(tmp_path / "none.csv")})
+    with pytest.raises(InputError, match=r"config key cohorts\.mine\.clips: .*none\.csv does not exist"):
+        listing("mine", {"root": str(root), "clips": str(tmp_path / "none.csv")})
+    with pytest.raises(InputError, match=r"config key cohorts\.mine\.root: there is no folder"):
+        listing("mine", {"root": str(tmp_path / "nowhere"), "clips": str(tmp_path / "none.csv")})
 
 
 def test_a_list_that_may_not_be_read(root, monkeypatch):

@@ -155,13 +155,13 @@ def test_unknown_names_are_named():
 
 
 def test_clips_are_one_per_patient_and_task():
-    rows = virtual.clips("any", cohort(groups={"healthy": 2, "als": 1}, tasks=["open", "pa"]))
+    rows = virtual.listing("any", cohort(groups={"healthy": 2, "als": 1}, tasks=["open", "pa"])).clips
     assert len(rows) == len({row["clip"] for row in rows}) == len({row["path"] for row in rows}) == 6
 
 
 @pytest.mark.parametrize(("medium", "kind", "suffix"), [("video", "video", ".mp4"), ("photographs", "image", ".png")])
 def test_the_medium_decides_the_kind_of_file(medium, kind, suffix):
-    for row in virtual.clips("any", cohort(groups={"healthy": 2}, medium=medium)):
+    for row in virtual.listing("any", cohort(groups={"healthy": 2}, medium=medium)).clips:
         assert row["kind"] == kind
         assert row["path"] == row["clip"] + suffix
 
@@ -171,7 +171,7 @@ def test_subjects_are_dealt_to_the_sources_of_their_group_evenly_and_for_good(sm
     sources = {"healthy": [f"studio_{number}" for number in range(count)]}
 
     def dealt(healthy: int) -> dict[str, str]:
-        rows = virtual.clips("any", cohort(groups={"healthy": healthy, "parkinson": 3}, sources=sources))
+        rows = virtual.listing("any", cohort(groups={"healthy": healthy, "parkinson": 3}, sources=sources)).clips
         return {(row["group"], row["subject"]): row["source"] for row in rows}
 
     before, after = dealt(smaller), dealt(smaller + more)
@@ -185,7 +185,7 @@ def test_subjects_are_dealt_to_the_sources_of_their_group_evenly_and_for_good(sm
 
 def test_sources_change_nothing_else():
     def without_source(sources) -> list[dict]:
-        rows = virtual.clips("any", cohort(groups={"healthy": 4, "parkinson": 4}, sources=sources))
+        rows = virtual.listing("any", cohort(groups={"healthy": 4, "parkinson": 4}, sources=sources)).clips
         return [row | {"source": ""} for row in rows]
 
     assert without_source({"healthy": ["one", "two"], "parkinson": ["clinic"]}) == without_source(None)
@@ -213,7 +213,7 @@ def test_a_mistaken_medium_or_source_is_one_sentence_that_names_the_key(key, val
 def test_sources_of_a_group_that_is_not_there_are_told():
     settings = cohort(groups={"healthy": 1, "palsy": 1}, sources={"healthy": ["studio"], "als": ["clinic"]})
     with pytest.raises(InputError, match=r"cohorts\.some\.sources: .*no group 'als'; known are healthy, palsy"):
-        virtual.clips("some", settings)
+        virtual.listing("some", settings)
 
 
 def test_the_roll_is_read_without_anything_heavy():

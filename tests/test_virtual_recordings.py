@@ -9,7 +9,7 @@ import yaml
 from mediapipe.tasks.python import BaseOptions
 from mediapipe.tasks.python.vision import FaceLandmarker, FaceLandmarkerOptions
 
-from faceneuro.cohorts import shards
+from faceneuro.cohorts import listing, shards
 from faceneuro.cohorts.virtual import record
 from faceneuro.cohorts.virtual.contact_sheet import GAP, contact_sheet, stills_of
 from faceneuro.cohorts.virtual.heads import EYE_FRONT, LID_MARGINS, UNIT_NAMES
@@ -247,7 +247,7 @@ def test_photographs_go_through_the_workflow(tmp_path):
         "studies": dict.fromkeys(default["studies"]),
         "meta_analysis": None,
     }
-    (shard,) = shards("faces", cohort)
+    (shard,) = shards("faces", listing("faces", cohort).clips, cohort["subjects_per_shard"])
     crops = f"results/cohorts/faces/crops/{shard}.parquet"
     ran = run(tmp_path, "all", crops, config=config)
     assert ran.succeeded, ran.messages

@@ -1,6 +1,7 @@
 """The configuration, checked against its schema, with one sentence for whoever mistyped it."""
 
 import difflib
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import jsonschema
 from jsonschema.exceptions import ValidationError, best_match
 
+from faceneuro import cohorts
 from faceneuro.errors import InputError
 from faceneuro.models import BRANCHES, PARKINSON_FAMILIES
 
@@ -27,13 +29,46 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
     InputError
         One sentence that names the key by its path, says what is wrong and what would be right.
     """
-    error = best_match(jsonschema.Draft202012Validator(schema).iter_errors(config))
-    if error is not None:
-        raise InputError(_sentence(error))
+    _check_schema(config, schema)
+    for name, settings in config["cohorts"].items():
+        if settings["kind"] not in cohorts.kinds():
+            raise InputError(
+                f"config key cohorts.{name}.kind: {settings['kind']!r} is not known"
+                f"{_hint(settings['kind'], cohorts.kinds())}"
+            )
+        if (adapter := cohorts.data_set(settings["kind"])) is not None:
+            _check_schema(settings, adapter.settings_schema(), f"cohorts.{name}")
+    if config["root"] is not None and not any("root" in settings for settings in config["cohorts"].values()):
+        raise InputError(
+            "config key root: no cohort reads a folder; name a preset with --configfile, or remove the key"
+        )
     for name, study in config["studies"].items():
         _check_study(f"studies.{name}", study, config["cohorts"])
     if config["meta_analysis"] is not None:
         _check_collections(config["meta_analysis"]["collections"], config["studies"])
+
+
+def _check_schema(block: Mapping[str, Any], schema: Mapping[str, Any], key: str = "") -> None:
+    error = best_match(jsonschema.Draft202012Validator(schema).iter_errors(block))
+    if error is not None:
+        raise InputError(_sentence(error, key))
+
+
+def placed_cohorts(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The cohorts with every default of their kind, and their roots below the folder that ``root`` names, if any.
+
+    Parameters
+    ----------
+    config
+        A configuration that :func:`check` accepted.
+    """
+    placed = {}
+    for name, settings in config["cohorts"].items():
+        adapter = cohorts.data_set(settings["kind"])
+        placed[name] = settings if adapter is None else adapter.complete(settings)
+        if "root" in settings:
+            placed[name] = placed[name] | {"root": str(Path(config["root"] or "", settings["root"]))}
+    return placed
 
 
 REVIEW = "review"
@@ -63,19 +98,47 @@ def groups_of(study: Mapping[str, Any]) -> dict[str, str]:
     return {role: group for role, group in study["groups"].items() if group is not None}
 
 
-def study_clips(study: Mapping[str, Any], shards: Mapping[str, Sequence[Mapping]]) -> list[Mapping]:
-    """The clips of a cohort, given by shard, that belong to a study's groups and tasks."""
-    groups, tasks = groups_of(study).values(), study["tasks"]
+Shards = Mapping[str, Mapping[str, Sequence[Mapping]]]
+
+
+def cohorts_of(study: Mapping[str, Any]) -> list[str]:
+    """The cohorts that a study works on."""
+    return [study["cohort"]] if isinstance(study["cohort"], str) else list(study["cohort"])
+
+
+def all_clips(study: Mapping[str, Any], shards: Shards) -> list[Mapping]:
+    """The clips of a study's cohorts that can be used, whatever they show."""
     return [
         clip
-        for clips in shards.values()
+        for cohort in cohorts_of(study)
+        for clips in shards[cohort].values()
         for clip in clips
-        if clip["group"] in groups and (tasks is None or clip["task"] in tasks) and not clip["problem"]
+        if not clip["problem"]
     ]
 
 
-def check_subjects(config: Mapping[str, Any], shards: Mapping[str, Mapping[str, Sequence[Mapping]]]) -> None:
-    """Check that every class of every study has the subjects that its folds need, before any work is done.
+def study_clips(study: Mapping[str, Any], shards: Shards) -> list[Mapping]:
+    """The clips, of all cohorts by shard, that belong to a study's groups and tasks."""
+    groups, tasks = groups_of(study).values(), study["tasks"]
+    return [
+        clip
+        for clip in all_clips(study, shards)
+        if clip["group"] in groups and (tasks is None or clip["task"] in tasks)
+    ]
+
+
+def filled_tasks(study: Mapping[str, Any], shards: Shards) -> list[str]:
+    """Those of a study's tasks that people of every group of it did.
+
+    What one group did not do at all would give the groups away by its absence, so it is left out for everybody.
+    """
+    clips = study_clips(study, shards)
+    did = [{clip["task"] for clip in clips if clip["group"] == group} for group in groups_of(study).values()]
+    return [task for task in study["tasks"] or () if all(task in tasks for tasks in did)]
+
+
+def check_subjects(config: Mapping[str, Any], shards: Shards) -> list[str]:
+    """Check that a study's cohorts have what it needs, before any work is done: people, tasks, stages.
 
     Parameters
     ----------
@@ -84,23 +147,30 @@ def check_subjects(config: Mapping[str, Any], shards: Mapping[str, Mapping[str, 
     shards
         For every cohort, its clips by shard.
 
+    Returns
+    -------
+    What a study can do without, but somebody must know: a sentence each.
+
     Raises
     ------
     InputError
         One sentence that names the key and what to change.
     """
+    notes = []
     for name, study in config["studies"].items():
-        clips = study_clips(study, shards[study["cohort"]])
+        _check_overlap(f"studies.{name}.cohort", study, config["cohorts"], shards)
+        clips = study_clips(study, shards)
         folds = study.get("protocols", {}).get("grouped", {}).get("folds", 2)
         needed = folds if isinstance(folds, int) else 2
         classes = {}
         for role, group in groups_of(study).items():
             of_group = [clip for clip in clips if clip["group"] == group]
             if not of_group:
-                known = {clip["group"] for each in shards[study["cohort"]].values() for clip in each if clip["group"]}
+                known = {clip["group"] for clip in all_clips(study, shards) if clip["group"]}
+                tasks = f" that did one of {', '.join(study['tasks'])}" if group in known and study["tasks"] else ""
                 raise InputError(
-                    f"config key studies.{name}.groups.{role}: cohort {study['cohort']!r} has no usable clip of group "
-                    f"{group!r}{_hint(group, sorted(known))}"
+                    f"config key studies.{name}.groups.{role}: {_named(study)} has no usable clip of group "
+                    f"{group!r}{tasks or _hint(group, sorted(known))}"
                 )
             if role == "positive" and "stages" in study:
                 classes |= _by_stage(f"studies.{name}.stages", study["stages"], of_group)
@@ -113,6 +183,56 @@ def check_subjects(config: Mapping[str, Any], shards: Mapping[str, Mapping[str, 
                     f"config key studies.{name}.protocols.grouped.folds: {needed} folds need {needed} subjects in each "
                     f"class, but {label!r} has {len(subjects)}; lower it, or add subjects"
                 )
+        notes += _check_tasks(f"studies.{name}", study, shards)
+    return notes
+
+
+def _named(study: Mapping[str, Any]) -> str:
+    names = cohorts_of(study)
+    return f"cohort {names[0]!r}" if len(names) == 1 else f"the union of cohorts {', '.join(map(repr, names))}"
+
+
+def _check_overlap(key: str, study: Mapping[str, Any], blocks: Mapping[str, Mapping], shards: Shards) -> None:
+    """No file may be in two cohorts of a study: a person would be in it twice."""
+    found: dict[str, str] = {}
+    for cohort in cohorts_of(study):
+        if "root" not in blocks[cohort]:
+            continue
+        root = os.path.realpath(blocks[cohort]["root"])
+        for clip in (clip for clips in shards[cohort].values() for clip in clips):
+            folder = os.path.join(root, os.path.relpath(clip["path"], blocks[cohort]["root"]))
+            for file in clip["files"] or [""]:
+                other = found.setdefault(os.path.join(folder, file), cohort)
+                if other != cohort:
+                    raise InputError(
+                        f"config key {key}: cohorts {other!r} and {cohort!r} both hold {clip['path']}; a person would "
+                        "be in the study twice: remove one of them, or correct their roots"
+                    )
+
+
+def _check_tasks(key: str, study: Mapping[str, Any], shards: Shards) -> list[str]:
+    """What a study asks for must have been done; of expressions, a number may be missing."""
+    filled = filled_tasks(study, shards)
+    missing = [task for task in study["tasks"] or () if task not in filled]
+    if not missing:
+        return []
+    done_by_some = {clip["task"] for clip in study_clips(study, shards)}
+    groups = list(groups_of(study).values())
+    done = {
+        group: sorted({clip["task"] for clip in all_clips(study, shards) if clip["group"] == group and clip["task"]})
+        for group in groups
+    }
+    offered = "; ".join(f"{group} did {', '.join(tasks) or 'nothing that is named'}" for group, tasks in done.items())
+    sentence = f"config key {key}.tasks: not every group did {', '.join(missing)} ({offered})"
+    remedy = f"change {key}.tasks, or let others stand in for them by cohorts.*.rename.task"
+    if "least_expressions" in study:
+        if len(filled) < study["least_expressions"]:
+            lower = f"lower {key}.least_expressions to {len(filled)}, " if filled else ""
+            raise InputError(f"{sentence}; {lower}{remedy}")
+        return [f"{sentence}; their places are left empty for everybody, so that nothing is told by their absence"]
+    if not done_by_some.issuperset(missing):
+        raise InputError(f"{sentence}; {remedy}")
+    return [f"{sentence}: the study may go by who did what; {remedy}"]
 
 
 def _by_stage(key: str, stages: Mapping[str, Sequence[float]], clips: Sequence[Mapping]) -> dict[str, set[str]]:
@@ -147,11 +267,10 @@ def _check_collections(collections: Mapping[str, Any], studies: Mapping[str, Any
             raise InputError(f"config key {key}: it has no effect sizes; set published, studies or tables")
 
 
-def _check_study(key: str, study: Mapping[str, Any], cohorts: Mapping[str, Any]) -> None:
-    if study["cohort"] not in cohorts:
-        raise InputError(
-            f"config key {key}.cohort: there is no cohort {study['cohort']!r}{_hint(study['cohort'], cohorts)}"
-        )
+def _check_study(key: str, study: Mapping[str, Any], blocks: Mapping[str, Any]) -> None:
+    for cohort in cohorts_of(study):
+        if cohort not in blocks:
+            raise InputError(f"config key {key}.cohort: there is no cohort {cohort!r}{_hint(cohort, blocks)}")
     if len(set(groups_of(study).values())) < len(groups_of(study)):
         raise InputError(f"config key {key}.groups: every class needs a group of its own")
     for model in study["models"]:
@@ -163,26 +282,30 @@ def _check_study(key: str, study: Mapping[str, Any], cohorts: Mapping[str, Any])
         if value in stages["mid_late"]:
             raise InputError(f"config key {key}.stages: severity {value:g} is in both stages; leave it in one")
     if "pretraining" in study:
-        _check_pretraining(key, study, cohorts)
+        _check_pretraining(key, study, blocks)
     for model in study.get("protocols", {}).get("sources", {}).get("models", ()):
         if model not in study["models"]:
             raise InputError(f"config key {key}.protocols.sources.models: {model!r} is not in {key}.models; add it")
-    cohort = cohorts[study["cohort"]]
-    if cohort["kind"] != "virtual":
+    used = [blocks[cohort] for cohort in cohorts_of(study)]
+    # What others hold is known when their files have been listed.
+    if any(block["kind"] != "virtual" for block in used):
         return
+    groups = {group for block in used for group, size in block["groups"].items() if size}
+    tasks = {task for block in used for task in block["tasks"]}
     for role, group in groups_of(study).items():
-        if not cohort["groups"].get(group):
+        if group not in groups:
             raise InputError(
-                f"config key {key}.groups.{role}: cohort {study['cohort']!r} has no subjects in group {group!r}"
-                f"{_hint(group, cohort['groups'])}"
+                f"config key {key}.groups.{role}: {_named(study)} has no subjects in group {group!r}"
+                f"{_hint(group, sorted(groups))}"
             )
     for task in study["tasks"] or ():
-        if task not in cohort["tasks"]:
-            hint = _hint(task, cohort["tasks"])
-            raise InputError(f"config key {key}.tasks: cohort {study['cohort']!r} does not record {task!r}{hint}")
+        if task not in tasks:
+            raise InputError(
+                f"config key {key}.tasks: {_named(study)} does not record {task!r}{_hint(task, sorted(tasks))}"
+            )
 
 
-def _check_pretraining(key: str, study: Mapping[str, Any], cohorts: Mapping[str, Any]) -> None:
+def _check_pretraining(key: str, study: Mapping[str, Any], blocks: Mapping[str, Any]) -> None:
     """What backbones learn expressions from must be there, and must not be the people that are tested later."""
     cohort, folder = study["pretraining"]["cohort"], study["pretraining"]["folder"]
     used = {PARKINSON_FAMILIES[model] for model in study["models"]}
@@ -191,9 +314,9 @@ def _check_pretraining(key: str, study: Mapping[str, Any], cohorts: Mapping[str,
         return
     if cohort is not None and folder is not None:
         raise InputError(f"config key {key}.pretraining: it has a cohort and a folder; set one of them to null")
-    if cohort is not None and cohort not in cohorts:
-        raise InputError(f"config key {key}.pretraining.cohort: there is no cohort {cohort!r}{_hint(cohort, cohorts)}")
-    if cohort == study["cohort"]:
+    if cohort is not None and cohort not in blocks:
+        raise InputError(f"config key {key}.pretraining.cohort: there is no cohort {cohort!r}{_hint(cohort, blocks)}")
+    if cohort in cohorts_of(study):
         raise InputError(
             f"config key {key}.pretraining.cohort: {cohort!r} is the study's own, whose people are to be tested; name "
             "another one, or give a folder"
@@ -207,8 +330,8 @@ def _check_pretraining(key: str, study: Mapping[str, Any], cohorts: Mapping[str,
         )
 
 
-def _sentence(error: ValidationError) -> str:
-    key = ".".join(str(part) for part in error.absolute_path) or "the top level"
+def _sentence(error: ValidationError, prefix: str = "") -> str:
+    key = ".".join([*([prefix] if prefix else []), *map(str, error.absolute_path)]) or "the top level"
     if error.validator == "additionalProperties":
         known = error.schema.get("properties", {})
         unknown = next(name for name in error.instance if name not in known)

@@ -45,10 +45,40 @@ MANIFEST = pa.schema(
         ("source", pa.string()),
         ("kind", pa.string()),
         ("path", pa.string()),
+        ("files", pa.list_(pa.string())),
+        ("scores", pa.map_(pa.string(), pa.float64())),
+        ("digest", pa.string()),
         ("problem", pa.string()),
     ]
 )
-"""One row per clip. ``kind`` is video, images or image; ``problem`` says why a clip cannot be used, or is null."""
+"""One row per clip. ``kind`` is video, images or image; of images, ``path`` is their folder and ``files`` the names of
+those that belong to the clip, in order (null: all). ``scores`` are clinical ones by name; ``digest`` names the state of
+the files, and is null where this workflow makes them; ``problem`` says why a clip cannot be used, or is null."""
+
+FILES = pa.schema(
+    [
+        ("cohort", pa.string()),
+        ("subject", pa.string()),
+        ("clip", pa.string()),
+        ("path", pa.string()),
+        ("reason", pa.string()),
+    ]
+)
+"""One row per file of a copy of a data set, by its path below the root: the clip that it is part of, or, with subject
+and clip null, the ``reason`` why it is part of none."""
+
+INTAKE = pa.schema(
+    [
+        ("cohort", pa.string()),
+        ("title", pa.string()),
+        ("section", pa.string()),
+        ("what", pa.string()),
+        ("found", pa.int64()),
+        ("expected", pa.int64()),
+    ]
+)
+"""One row per finding about a copy of a data set. ``section`` is count (of what there should be ``expected``; null
+where nobody says), missing (a subject), left_out (a reason, and of how many files), or note (a sentence)."""
 
 FRAMES = pa.schema(
     [

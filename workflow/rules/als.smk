@@ -2,7 +2,7 @@ rule assemble_als_samples:
     """One sample per pair of successive frames: label, landmarks, and where its flow field is."""
     input:
         manifest=tables_of("als", "manifest"),
-        quality=f"results/cohorts/{cohort_of('als')}/quality.parquet",
+        quality=quality_of("als"),
         landmarks=tables_of("als", "landmarks"),
         flow=tables_of("als", "flow"),
     output:

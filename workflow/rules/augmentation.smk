@@ -128,7 +128,7 @@ rule tabulate_augmentation:
             config["studies"]["synthesis"]["augmentation"]["model"],
             config["studies"]["synthesis"]["size"],
             generator_steps(),
-            cohort_of("synthesis"),
+            cohort_names("synthesis"),
         ],
         bootstrap=lookup("studies/palsy/bootstrap", within=config),
         code=code_stamp("report.augmentation", "evaluation.metrics", "evaluation.paired", "studies.palsy"),

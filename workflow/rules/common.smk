@@ -13,7 +13,7 @@ os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.ge
 
 from faceneuro import assets, cohorts
 from faceneuro.cohorts.virtual.patients import enrol
-from faceneuro.config import check, check_subjects, collections, study_clips
+from faceneuro.config import check, check_subjects, cohorts_of, collections, filled_tasks, placed_cohorts, study_clips
 from faceneuro.errors import InputError
 from faceneuro.locks import claim
 from faceneuro.models import BRANCHES, IMAGES, KINDS, PARKINSON_FAMILIES
@@ -35,18 +35,21 @@ def prepare():
             study["protocols"] = {key: block for key, block in study["protocols"].items() if block is not None}
     schema = Path(workflow.basedir, "workflow", "schemas", "config.schema.yaml")
     check(config, yaml.safe_load(schema.read_text()))
-    shards = {cohort: cohorts.shards(cohort, settings) for cohort, settings in config["cohorts"].items()}
+    config["cohorts"] = placed_cohorts(config)
+    listings, shards = {}, {}
     for cohort, settings in config["cohorts"].items():
+        listings[cohort] = cohorts.listing(cohort, settings)
+        shards[cohort] = cohorts.shards(cohort, listings[cohort].clips, settings["subjects_per_shard"])
         if settings["kind"] == "virtual":
             for shard, clips in shards[cohort].items():
                 for clip in clips:
                     clip["path"] = f"results/cohorts/{cohort}/recordings/{shard}/{clip['path']}"
-    check_subjects(config, shards)
-    return shards
+    states = {cohort: listing.digest for cohort, listing in listings.items()}
+    return shards, states, check_subjects(config, shards)
 
 
 try:
-    SHARDS = prepare()
+    SHARDS, STATES, NOTES = prepare()
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
@@ -57,6 +60,7 @@ ASSETS = config["assets"]["folder"]
 FACE_LANDMARKER = f"{ASSETS}/{assets.FACE_LANDMARKER.file}"
 COHORTS = list(config["cohorts"])
 VIRTUAL_COHORTS = [name for name in COHORTS if config["cohorts"][name]["kind"] == "virtual"]
+OWN_COHORTS = [name for name in COHORTS if name not in VIRTUAL_COHORTS]
 FILMED_COHORTS = [name for name in VIRTUAL_COHORTS if config["cohorts"][name]["medium"] == "video"]
 STUDIES = list(config["studies"])
 COLLECTIONS = collections(config)
@@ -96,10 +100,9 @@ def clips_of(wildcards):
 
 
 def recordings_of(wildcards):
-    """The files that a shard's clips are read from; what is missing is not an input but a line in the quality table."""
-    if wildcards.cohort in VIRTUAL_COHORTS:
-        return f"results/cohorts/{wildcards.cohort}/recordings/{wildcards.shard}"
-    return sorted({clip["path"] for clip in clips_of(wildcards) if clip["path"] and Path(clip["path"]).exists()})
+    """The folder of recordings that this workflow makes; the state of files of yours is part of the clips' rows."""
+    virtual = wildcards.cohort in VIRTUAL_COHORTS
+    return f"results/cohorts/{wildcards.cohort}/recordings/{wildcards.shard}" if virtual else []
 
 
 def patients_of(wildcards):
@@ -121,18 +124,24 @@ def tables_of_all(names, table):
 
 
 def tables_of(study, table):
-    """One table of every shard of the cohort that a study works on."""
-    return tables_of_all([cohort_of(study)], table)
+    """One table of every shard of the cohorts that a study works on."""
+    return tables_of_all(cohorts_of(config["studies"][study]), table)
 
 
-def cohort_of(study):
-    return config["studies"][study]["cohort"]
+def quality_of(study):
+    """Which clips of a study's cohorts can be used."""
+    return [f"results/cohorts/{name}/quality.parquet" for name in cohorts_of(config["studies"][study])]
+
+
+def is_virtual(study):
+    """Whether nobody real is in a study, so that the truth is known."""
+    return set(cohorts_of(config["studies"][study])) <= set(VIRTUAL_COHORTS)
 
 
 def folds_of(study, protocol):
     """The folds of a study; subjects to leave out are counted from the clips that it would use."""
     folds = lookup(f"studies/{study}/protocols/{protocol}/folds", within=config, default=1)
-    groups, clips = config["studies"][study]["groups"], study_clips(config["studies"][study], SHARDS[cohort_of(study)])
+    groups, clips = config["studies"][study]["groups"], study_clips(config["studies"][study], SHARDS)
     if protocol == "sources":
         sources = {clip["source"] for clip in clips if clip["group"] == groups["negative"]}
         return range(len(sources) if len(sources) > 1 else 0)
@@ -229,7 +238,7 @@ def attention_models():
 
 def truth_of(study):
     """What the faces of virtual patients did; nothing where nobody knows."""
-    return tables_of(study, "truth") if cohort_of(study) in VIRTUAL_COHORTS else []
+    return tables_of(study, "truth") if is_virtual(study) else []
 
 
 def own_pairs(wildcards):
@@ -259,9 +268,9 @@ def first_pass(wildcards):
 
 
 def targets_of_pairs():
-    """The true targets of the pairs, where they can be known: of photographed virtual patients."""
-    block = config["cohorts"][cohort_of("synthesis")]
-    photographed = block["kind"] == "virtual" and block["medium"] == "photographs"
+    """The true targets of the pairs, where they can be known: of photographed virtual patients of one cohort."""
+    blocks = [config["cohorts"][name] for name in cohorts_of(config["studies"]["synthesis"])]
+    photographed = is_virtual("synthesis") and [block["medium"] for block in blocks] == ["photographs"]
     return "results/studies/synthesis/targets.parquet" if photographed else []
 
 
@@ -308,7 +317,8 @@ def generator_steps():
 
 def augmentation_cohorts():
     """The cohorts of the two studies, which tell whether the same virtual people are in both."""
-    return {name: config["cohorts"][name] for name in sorted({cohort_of("palsy"), cohort_of("synthesis")})}
+    used = {name for study in ("palsy", "synthesis") for name in cohorts_of(config["studies"][study])}
+    return {name: config["cohorts"][name] for name in sorted(used)}
 
 
 def augmentation_protocol():
@@ -369,7 +379,7 @@ def explained_folds():
         f"results/studies/palsy/{protocol}/{model}/fold{fold}/explanations.parquet"
         for protocol in settings["protocols"]
         for model in settings["explanations"]["models"]
-        if model in settings["models"] and cohort_of("palsy") in VIRTUAL_COHORTS
+        if model in settings["models"] and is_virtual("palsy")
         for fold in folds_of("palsy", protocol)
     ]
 
@@ -390,10 +400,15 @@ def evaluation_stamp(wildcards):
 def cohort_description(study):
     """What every table and figure of a study must say about the people in it."""
     return {
-        "cohort": cohort_of(study),
-        "virtual": cohort_of(study) in VIRTUAL_COHORTS,
+        "cohort": cohort_names(study),
+        # One virtual cohort among others is enough to say so.
+        "virtual": not set(cohorts_of(config["studies"][study])).isdisjoint(VIRTUAL_COHORTS),
         "permuted": config["studies"][study].get("permute_labels") is not None,
     }
+
+
+def cohort_names(study):
+    return " + ".join(cohorts_of(config["studies"][study]))
 
 
 def study_figures(study):
@@ -425,7 +440,27 @@ def table_names():
     studies = [name for study in STUDIES for name in study_tables(study)]
     # A photograph has no rest that a movement could be measured from.
     validation = ["measurement_validation"] if FILMED_COHORTS else []
-    return [*studies, *validation, "quality", *meta_tables(COLLECTIONS)]
+    intake = ["intake"] if OWN_COHORTS else []
+    return [*studies, *validation, *intake, "quality", *meta_tables(COLLECTIONS)]
+
+
+def intake_table(wildcards):
+    """What was found of the data sets; there must be one."""
+    if not OWN_COHORTS:
+        raise WorkflowError(
+            "config key cohorts: all are virtual, so there is no copy to look through; name a preset of a data set, "
+            "such as --configfile config/presets/neuroface.yaml --config root=/path/to/your/copy"
+        )
+    return "results/tables/intake.md"
+
+
+def adapter_stamp(wildcards):
+    return code_stamp("cohorts.intake.examine", f"cohorts.{config['cohorts'][wildcards.cohort]['kind']}", "tables")
+
+
+def state_of(wildcards):
+    """Another one as soon as a file is added, removed or changed."""
+    return STATES[wildcards.cohort]
 
 
 def figure_files():
@@ -493,3 +528,9 @@ def frame_selection(wildcards):
 
 def announce_device():
     print(f"{GPU_COUNT} GPU(s) found for training." if GPU_COUNT else "No GPU found here: training jobs use the CPU.")
+
+
+def tell_notes():
+    """What a study has to do without."""
+    for note in NOTES:
+        print(note)

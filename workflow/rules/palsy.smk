@@ -2,7 +2,7 @@ rule assemble_palsy_samples:
     """One sample per face crop: label, asymmetry measures, landmarks, blendshapes, and where its picture is."""
     input:
         manifest=tables_of("palsy", "manifest"),
-        quality=f"results/cohorts/{cohort_of('palsy')}/quality.parquet",
+        quality=quality_of("palsy"),
         landmarks=tables_of("palsy", "landmarks"),
         crops=tables_of("palsy", "crops"),
     output:

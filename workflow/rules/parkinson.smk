@@ -17,7 +17,7 @@ rule assemble_parkinson_samples:
     """One sample per subject, its class and the images of its six expressions; and where each image is."""
     input:
         manifest=tables_of("parkinson", "manifest"),
-        quality=f"results/cohorts/{cohort_of('parkinson')}/quality.parquet",
+        quality=quality_of("parkinson"),
         landmarks=tables_of("parkinson", "landmarks"),
         crops=tables_of("parkinson", "crops"),
     output:
@@ -33,6 +33,7 @@ rule assemble_parkinson_samples:
         groups=lookup("studies/parkinson/groups", within=config),
         stages=lookup("studies/parkinson/stages", within=config),
         tasks=lookup("studies/parkinson/tasks", within=config),
+        filled=filled_tasks(PARKINSON, SHARDS),
         least_expressions=lookup("studies/parkinson/least_expressions", within=config),
         permute_labels=lookup("studies/parkinson/permute_labels", within=config),
         code=code_stamp("studies.parkinson"),

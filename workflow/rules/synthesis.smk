@@ -3,7 +3,7 @@ rule gather_faces:
     input:
         aligned=tables_of("synthesis", "aligned"),
         manifest=tables_of("synthesis", "manifest"),
-        quality=f"results/cohorts/{cohort_of('synthesis')}/quality.parquet",
+        quality=quality_of("synthesis"),
     output:
         images="results/studies/synthesis/faces.npy",
         faces="results/studies/synthesis/faces.parquet",
@@ -63,7 +63,7 @@ rule render_targets:
     conda:
         "../../envs/vision.yaml"
     params:
-        settings=lookup(f"cohorts/{cohort_of('synthesis')}", within=config),
+        settings=config["cohorts"].get(cohort_names("synthesis")),
         options=lookup("features/landmarks", within=config),
         code=code_stamp("cohorts.virtual.targets", "features.landmarks"),
     script:
@@ -236,7 +236,7 @@ rule tabulate_synthesis:
     conda:
         "../../envs/synthesis.yaml"
     params:
-        cohort=cohort_of("synthesis"),
+        cohort=cohort_names("synthesis"),
         virtual=cohort_description("synthesis")["virtual"],
         size=lookup("studies/synthesis/size", within=config),
         steps=lookup("studies/synthesis/training/steps", within=config),
@@ -261,7 +261,7 @@ rule tabulate_synthesis_extractors:
     conda:
         "../../envs/statistics.yaml"
     params:
-        cohort=cohort_of("synthesis"),
+        cohort=cohort_names("synthesis"),
         virtual=cohort_description("synthesis")["virtual"],
         own=lookup("studies/synthesis/extractors", within=config),
         code=code_stamp("report.extractors"),
@@ -288,7 +288,7 @@ rule plot_synthesis:
     conda:
         "../../envs/synthesis.yaml"
     params:
-        cohort=cohort_of("synthesis"),
+        cohort=cohort_names("synthesis"),
         virtual=cohort_description("synthesis")["virtual"],
         models=lookup("studies/synthesis/models", within=config),
         code=code_stamp("report.synthesis_figures", "report.classification", "synthesis.scoring"),
@@ -363,7 +363,7 @@ rule write_synthesis_dataset:
     conda:
         "../../envs/synthesis.yaml"
     params:
-        cohort=cohort_of("synthesis"),
+        cohort=cohort_names("synthesis"),
         virtual=cohort_description("synthesis")["virtual"],
         extractors=lookup("studies/synthesis/extractors", within=config),
         steps=generator_steps(),

@@ -12,6 +12,7 @@ with job(snakemake) as run:
         snakemake.input.crops,
         groups=snakemake.params.groups,
         tasks=snakemake.params.tasks,
+        filled=snakemake.params.filled,
         stages=snakemake.params.stages,
         least_expressions=snakemake.params.least_expressions,
         permute=snakemake.params.permute_labels,

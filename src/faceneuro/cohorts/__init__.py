@@ -1,25 +1,35 @@
 """Where recordings come from: one module per kind of cohort, each listing its clips in the same form.
 
-A module of this package that can be named as ``kind`` in the configuration offers
-``clips(cohort, settings) -> list of rows``: the columns of :data:`faceneuro.tables.MANIFEST`, as plain values. It is
-imported at every start of Snakemake, so it imports nothing heavy.
+Every module of this package can be named as ``kind`` in the configuration, and offers ``listing(cohort, settings)``,
+see :class:`faceneuro.cohorts.intake.clips.Listing`. A module of a data set has its adapter as ``DATA_SET``, see
+:class:`faceneuro.cohorts.intake.data_set.DataSet`. They are imported at every start of Snakemake, so they import
+nothing heavy.
 """
 
 import hashlib
+import pkgutil
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
-Row = dict[str, Any]
+from faceneuro.cohorts.intake.clips import Listing, Row
+from faceneuro.cohorts.intake.data_set import DataSet
 
 
-def shards(cohort: str, settings: Mapping[str, Any]) -> dict[str, list[Row]]:
-    """All clips of a cohort, divided into shards of whole subjects.
+def kinds() -> list[str]:
+    """What a cohort can be."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name != "intake")
 
-    A shard is named after its subjects, so that a subject added at the end of a cohort leaves the other shards, and
-    all that was computed from them, as they are.
+
+def data_set(kind: str) -> DataSet | None:
+    """The adapter of a data set; None for virtual patients and for recordings listed by hand."""
+    return getattr(import_module(f"faceneuro.cohorts.{kind}"), "DATA_SET", None)
+
+
+def listing(cohort: str, settings: Mapping[str, Any]) -> Listing:
+    """What a cohort consists of.
 
     Parameters
     ----------
@@ -28,20 +38,37 @@ def shards(cohort: str, settings: Mapping[str, Any]) -> dict[str, list[Row]]:
     settings
         Its block of the configuration.
 
-    Returns
-    -------
-    Rows of the manifest by the name of their shard, subject by subject.
-
     Raises
     ------
     InputError
         If the settings or the files that they name cannot be used.
     """
-    adapter = import_module(f"faceneuro.cohorts.{settings['kind']}")
+    return import_module(f"faceneuro.cohorts.{settings['kind']}").listing(cohort, settings)
+
+
+def shards(cohort: str, clips: Iterable[Row], subjects_per_shard: int) -> dict[str, list[Row]]:
+    """The clips of a cohort, divided into shards of whole subjects.
+
+    A shard is named after its subjects, so that a subject added at the end of a cohort leaves the other shards, and
+    all that was computed from them, as they are.
+
+    Parameters
+    ----------
+    cohort
+        Its name in the configuration.
+    clips
+        Of a :class:`~faceneuro.cohorts.intake.clips.Listing`.
+    subjects_per_shard
+        How many subjects share a shard.
+
+    Returns
+    -------
+    Rows of the manifest by the name of their shard, subject by subject.
+    """
     by_subject: dict[str, list[Row]] = {}
-    for row in adapter.clips(cohort, settings):
+    for row in clips:
         by_subject.setdefault(row["subject"], []).append({"cohort": cohort} | row)
-    subjects, size = list(by_subject), settings["subjects_per_shard"]
+    subjects, size = list(by_subject), subjects_per_shard
     groups = [subjects[start : start + size] for start in range(0, len(subjects), size)]
     return {shard_name(group): [row for subject in group for row in by_subject[subject]] for group in groups}
 

@@ -1,27 +1,26 @@
 """Your own recordings: a folder of videos, image folders and stills, and a CSV file that says who is in them."""
 
-import csv
-import difflib
-import io
-import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
+from faceneuro.cohorts.intake import sheets
+from faceneuro.cohorts.intake.clips import Count, Listing
+from faceneuro.cohorts.intake.tree import File, digest, walk
 from faceneuro.errors import InputError
-from faceneuro.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from faceneuro.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES, natural
 
 REQUIRED = ("path", "subject")
 TEXTS = ("task", "group", "sex", "source")
 NUMBERS = ("severity", "age")
 COLUMNS = (*REQUIRED, "clip", *TEXTS, *NUMBERS, "side")
-SIDES = ("left", "right", "none")
 
 Row = dict[str, Any]
 
 
-def clips(cohort: str, settings: Mapping[str, Any]) -> list[Row]:
+def listing(cohort: str, settings: Mapping[str, Any]) -> Listing:
     """List the clips of a CSV file, in its order.
 
     The file has a header, commas or semicolons between its columns, and is UTF-8. The columns ``path`` (relative to the
@@ -41,7 +40,7 @@ def clips(cohort: str, settings: Mapping[str, Any]) -> list[Row]:
 
     Returns
     -------
-    Rows of :data:`faceneuro.tables.MANIFEST` without the cohort; ``path`` is the root with the path in it.
+    The clips, whose ``path`` is the root with the path in it, and the files of the root that the list does not name.
 
     Raises
     ------
@@ -51,76 +50,70 @@ def clips(cohort: str, settings: Mapping[str, Any]) -> list[Row]:
     """
     root, table = Path(settings["root"]), Path(settings["clips"])
     if not root.is_dir():
-        raise InputError(f"cohorts/{cohort}/root: there is no folder {root}; give the folder that holds the recordings")
-    rows = [_row(record, root, f"{table}, line {line}") | {"line": line} for line, record in _records(table, cohort)]
+        raise InputError(
+            f"config key cohorts.{cohort}.root: there is no folder {root}; give the folder that holds the recordings"
+        )
+    check = partial(sheets.check_columns, table, COLUMNS, REQUIRED)
+    records = sheets.records(table, f"config key cohorts.{cohort}.clips", check)
+    rows = [_row(record, root, f"{table}, line {line}") | {"line": line} for line, record in records]
     if not rows:
         raise InputError(f"{table} lists no clips; add a line for each recording below the header")
     _name(rows)
     _find_duplicates(rows)
+    in_clips = _add_files(rows, root)
+    left_out = {path: f"not listed in {table}" for path in _paths(root) if path not in in_clips}
     for row in rows:
         del row["line"], row["listed"], row["within"]
-    return rows
+    counts = [
+        Count("subjects", len({row["subject"] for row in rows})),
+        Count("clips", len(rows)),
+        Count("clips with a problem", sum(row["problem"] is not None for row in rows)),
+    ]
+    return Listing(rows, f"recordings of {table}", left_out, in_clips, counts)
 
 
-def _records(table: Path, cohort: str) -> Iterator[tuple[int, dict[str, str]]]:
-    """Line number and cells by column, of each line that is not empty."""
-    try:
-        text = table.read_text("utf-8-sig")
-    except UnicodeDecodeError:
-        raise InputError(f"{table} is not UTF-8 text; save it again as 'CSV UTF-8'") from None
-    except OSError as error:
-        reason = {FileNotFoundError: "does not exist", PermissionError: "may not be read by this user"}.get(type(error))
-        raise InputError(
-            f"cohorts/{cohort}/clips: {table} {reason or 'cannot be read'}; give the CSV file that lists the recordings"
-        ) from None
-    first = text.partition("\n")[0]
-    delimiter = ";" if first.count(";") > first.count(",") else ","
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    try:
-        header = [name.strip() for name in next(reader, [])]
-        _check_header(header, table)
-        for cells in reader:
-            if not any(cell.strip() for cell in cells):
-                continue
-            if len(cells) > len(header):
-                raise InputError(
-                    f"{table}, line {reader.line_num} has {len(cells)} cells, the header {len(header)}; put quotes "
-                    f"around a cell that holds {delimiter!r}"
-                )
-            yield reader.line_num, dict(zip(header, cells, strict=False))
-    except csv.Error as error:
-        raise InputError(f"{table}, line {reader.line_num}: {error}; check the quotes in and above this line") from None
+def _paths(root: Path) -> list[str]:
+    tree = walk(root)
+    return [*(file.path for file in tree.files), *tree.left_out]
 
 
-def _check_header(header: list[str], table: Path) -> None:
-    for name in header:
-        if name not in COLUMNS:
-            near = difflib.get_close_matches(name.lower(), COLUMNS, n=1)
-            remedy = f"did you mean {near[0]!r}?" if near else f"the columns are {', '.join(COLUMNS)}"
-            raise InputError(f"{table}, line 1: unknown column {name!r}; {remedy}")
-        if header.count(name) > 1:
-            raise InputError(f"{table}, line 1: the column {name!r} is there twice; remove one of them")
-    for name in REQUIRED:
-        if name not in header:
-            raise InputError(f"{table}, line 1: the column {name!r} is missing; add it (it is required)")
+def _add_files(rows: list[Row], root: Path) -> dict[str, tuple[str, str]]:
+    """Name the stills of folders and the state of all files; gives subject and clip by the path of each file."""
+    in_clips = {}
+    for row in rows:
+        row["files"] = row["digest"] = row["scores"] = None
+        if row["problem"]:
+            continue
+        try:
+            names = _stills(row["within"]) if row["kind"] == "images" else [""]
+            state = [(name, (row["within"] / name).stat()) for name in names]
+        except PermissionError:
+            continue  # Decoding will say so.
+        if row["kind"] == "images" and names:
+            row["files"] = names
+        row["digest"] = digest(File(name, about.st_size, about.st_mtime_ns) for name, about in state)
+        for name in names:
+            path = (row["within"] / name).relative_to(root.resolve()).as_posix()
+            in_clips[path] = (row["subject"], row["clip"])
+    return in_clips
+
+
+def _stills(folder: Path) -> list[str]:
+    names = (file.name for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES and file.name[0] != ".")
+    return sorted(names, key=natural)
 
 
 def _row(record: Mapping[str, str], root: Path, where: str) -> Row:
     for name in REQUIRED:
         if not record.get(name, "").strip():
             raise InputError(f"{where}: column {name!r} is empty; fill it in or remove the line")
-    side = record.get("side", "").strip().lower() or None
-    if side not in (None, *SIDES):
-        raise InputError(
-            f"{where}, column 'side': {record['side']!r} is not left, right or none; leave it empty if unknown"
-        )
     path, within = root / record["path"], _inside(root, record["path"], where)
     return {
         "subject": record["subject"],
         "clip": record.get("clip") or None,
         **{name: record.get(name, "").strip() or None for name in TEXTS},
-        **{name: _number(record.get(name, ""), name, where) for name in NUMBERS},
-        "side": side,
+        **{name: sheets.number(record.get(name, ""), name, where) for name in NUMBERS},
+        "side": sheets.side(record.get("side", ""), where),
         "path": str(path),
         "listed": record["path"],
         "within": within,
@@ -136,18 +129,6 @@ def _inside(root: Path, text: str, where: str) -> Path:
     if not target.is_relative_to(root.resolve()):
         raise InputError(f"{where}, column 'path': {text!r} leads out of the root folder {root}; move the file into it")
     return target
-
-
-def _number(text: str, name: str, where: str) -> float | None:
-    if not text.strip():
-        return None
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise InputError(f"{where}, column {name!r}: {text!r} is not a number; write 1.5, or leave it empty if unknown")
-    return value
 
 
 def _kind(path: Path) -> dict[str, str | None]:

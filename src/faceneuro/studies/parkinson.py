@@ -85,6 +85,7 @@ def samples(
     tasks: Sequence[str],
     stages: Mapping[str, Sequence[float]],
     least_expressions: int,
+    filled: Sequence[str] | None = None,
     permute: int | None = None,
 ) -> tuple[list[Row], list[Row]]:
     """Samples of the study, one per subject, and the images that they are made of.
@@ -107,6 +108,8 @@ def samples(
         ``early`` and ``mid_late``: the severities, on the cohort's own scale, that each stands for.
     least_expressions
         A subject with fewer is left out.
+    filled
+        Those of the tasks that both groups did; the places of the others stay empty for everybody. None means all.
     permute
         Seed of a negative control in which labels are permuted over subjects; none means true labels.
 
@@ -119,7 +122,9 @@ def samples(
     InputError
         If a class has no subject, or none that can be used, or a subject belongs to both groups or has two severities.
     """
-    clips = usable_clips(read_table(manifest), read_table(quality), groups, ("", "PD"), tasks, study="parkinson")
+    clips = usable_clips(
+        read_table(manifest), read_table(quality), groups, ("", "PD"), filled or tasks, study="parkinson"
+    )
     clips = _one_of_each(_with_stage(clips, groups["positive"], stages))
     images = strongest_images(clips, landmarks, crops)
     rows = _sets(clips, images, tasks, least_expressions)

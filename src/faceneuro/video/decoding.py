@@ -4,11 +4,11 @@ A recording of a patient is rarely made twice, so what can be read is read: dama
 the :class:`Report` says in words what was wrong and what to do about it.
 """
 
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from faceneuro.video import IMAGE_SUFFIXES
+from faceneuro.video import IMAGE_SUFFIXES, natural
 
 RGB = npt.NDArray[np.uint8]
 
@@ -88,9 +88,10 @@ class Decoding:
         Filled while iterating.
     """
 
-    def __init__(self, path: Path, kind: str, every: int, at_most: int | None):
+    def __init__(self, path: Path, kind: str, every: int, at_most: int | None, files: Sequence[str] | None):
         self.report = Report()
-        self._path, self._read, self._every, self._at_most = path, _READERS[kind], every, at_most
+        self._read = _READERS[kind] if files is None else partial(_listed, files=files)
+        self._path, self._every, self._at_most = path, every, at_most
 
     def __iter__(self) -> Iterator[Frame]:
         report = self.report
@@ -106,7 +107,13 @@ class Decoding:
             report.error = str(error)
 
 
-def decode(path: str | Path, kind: str, every: int = 1, at_most: int | None = None) -> Decoding:
+def decode(
+    path: str | Path,
+    kind: str,
+    every: int = 1,
+    at_most: int | None = None,
+    files: Sequence[str] | None = None,
+) -> Decoding:
     """Read a recording frame by frame; nothing is opened before the first frame is asked for.
 
     Every ``every``-th frame is selected; if these are more than ``at_most``, so many of them are, spread evenly from
@@ -123,6 +130,8 @@ def decode(path: str | Path, kind: str, every: int = 1, at_most: int | None = No
         10) or "image" (one still).
     every, at_most
         Selection of frames.
+    files
+        Of a folder of stills, the names of those that belong to the recording, in order of time; None means all.
 
     Returns
     -------
@@ -132,13 +141,15 @@ def decode(path: str | Path, kind: str, every: int = 1, at_most: int | None = No
     Raises
     ------
     ValueError
-        If ``kind`` is none of the three, or ``every`` or ``at_most`` is less than 1.
+        If ``kind`` is none of the three, ``every`` or ``at_most`` is less than 1, or a video or still has ``files``.
     """
     if kind not in _READERS:
         raise ValueError(f"kind is {kind!r}, not one of {', '.join(_READERS)}")
     if every < 1 or (at_most is not None and at_most < 1):
         raise ValueError(f"every ({every}) and at_most ({at_most}) start at 1")
-    return Decoding(Path(path), kind, every, at_most)
+    if files is not None and kind != "images":
+        raise ValueError(f"a recording of kind {kind!r} is one file, it has no list of them")
+    return Decoding(Path(path), kind, every, at_most, files)
 
 
 def decode_clip(
@@ -164,7 +175,7 @@ def decode_clip(
     keys = {name: clip[name] for name in ("cohort", "subject", "clip")}
     if clip["problem"]:
         return keys | vars(Report(error=clip["problem"]))
-    decoding = decode(clip["path"], clip["kind"], every, at_most)
+    decoding = decode(clip["path"], clip["kind"], every, at_most, clip.get("files"))
     for frame in decoding:
         height, width, _ = frame.image.shape
         place = {"frame": frame.number, "time_s": frame.time_s, "height": height, "width": width}
@@ -337,26 +348,26 @@ def _images(path: Path, report: Report, every: int, at_most: int | None) -> Iter
         ) from None
     if not files:
         raise _UnreadableError(f"the folder holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}); check its path")
+    names = sorted((file.name for file in files), key=natural)
+    yield from _listed(path, report, every, at_most, names)
+
+
+def _listed(path: Path, report: Report, every: int, at_most: int | None, files: Sequence[str]) -> Iterator[Frame]:
+    """The stills of a folder that are named."""
     keep = _selector(every, at_most, lambda: len(files))
     bad = []
-    for number, file in enumerate(sorted(files, key=_natural)):
+    for number, file in enumerate(files):
         if keep(number):
             try:
-                image = _still(file)
+                image = _still(path / file)
             except _UnreadableError as error:
-                bad.append(f"{file.name}: {error}")
+                bad.append(f"{file}: {error}")
                 continue
             report.frames_read += 1
             yield Frame(number, None, image)
     if bad:
         more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
         raise _UnreadableError(f"{len(bad)} of the selected images cannot be read: {bad[0]}{more}")
-
-
-def _natural(file: Path) -> list[tuple[int, str | int]]:
-    """Sort key by which numbers in names count as numbers: frame_2 before frame_10."""
-    parts = re.split(r"([0-9]+)", file.name)
-    return [(int(part), part) if part.isdigit() else (-1, part) for part in parts]
 
 
 def _image(path: Path, report: Report, every: int, at_most: int | None) -> Iterator[Frame]:

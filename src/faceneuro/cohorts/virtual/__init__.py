@@ -8,11 +8,12 @@ the truth. Heads are MakeHuman's (CC0); signs, tasks and recording conditions ar
 from collections.abc import Mapping
 from typing import Any
 
+from faceneuro.cohorts.intake.clips import Listing
 from faceneuro.cohorts.virtual.patients import clip_of, enrol
 from faceneuro.errors import InputError
 
 
-def clips(cohort: str, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+def listing(cohort: str, settings: Mapping[str, Any]) -> Listing:
     """The recordings of a cohort that are to be made: one row per patient and task.
 
     Parameters
@@ -24,7 +25,7 @@ def clips(cohort: str, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
 
     Returns
     -------
-    Rows of :data:`faceneuro.tables.MANIFEST` without the cohort; ``path`` is the name of the file in its folder.
+    The clips; ``path`` is the name of the file in its folder.
 
     Raises
     ------
@@ -39,4 +40,4 @@ def clips(cohort: str, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
             raise InputError(
                 f"config key cohorts.{cohort}.sources: the cohort has no group {group!r}; known are {', '.join(groups)}"
             )
-    return [clip_of(patient, task, settings) for patient in enrol(settings) for task in settings["tasks"]]
+    return Listing([clip_of(patient, task, settings) for patient in enrol(settings) for task in settings["tasks"]])

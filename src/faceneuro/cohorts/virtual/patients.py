@@ -82,6 +82,9 @@ def clip_of(patient: Patient, task: str, cohort: Mapping) -> dict[str, Any]:
         "source": source_of(patient, cohort["sources"]),
         "kind": MEDIA[cohort["medium"]].kind,
         "path": file_name(patient, task, cohort["medium"]),
+        "files": None,
+        "scores": None,
+        "digest": None,
         "problem": None,
     }
 
