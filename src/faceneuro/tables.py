@@ -552,7 +552,8 @@ class TableWriter:
 
 def _column(values: list, kind: pa.DataType) -> pa.Array:
     if not pa.types.is_fixed_size_list(kind):
-        return pa.array(values, kind)
+        # A text that is missing comes out of a data frame as NaN.
+        return pa.array(values, kind, from_pandas=pa.types.is_string(kind))
     # Building the flat values with numpy is some ten times faster than converting row by row.
     empty = np.zeros(kind.list_size, kind.value_type.to_pandas_dtype())
     parts = [empty if value is None else np.asarray(value, empty.dtype).ravel() for value in values]

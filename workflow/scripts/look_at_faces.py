@@ -17,7 +17,7 @@ with job(snakemake) as run, lease(snakemake.resources.gpu) as device, reproducib
     see_study(
         Faces.load(snakemake.input.images, snakemake.input.faces),
         len(read_table(snakemake.input.pairs, ["pair"])),
-        snakemake.input.get("targets"),
+        snakemake.input.get("targets") or None,
         Networks(*networks, device.name),
         snakemake.output.seen,
         snakemake.params.batch_size,

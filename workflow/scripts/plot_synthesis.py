@@ -35,7 +35,7 @@ with job(snakemake):
             columns[title.removeprefix("Trivial: ").capitalize() if row in TRIVIAL else title] = [
                 drawn.there(place) for place in places
             ]
-    if targets := snakemake.input.get("targets"):
+    if targets := snakemake.input.get("targets") or None:
         pixels = faces.images.shape[1]
         rows = read_rows(targets, ["pair", "png"])
         known = {row["pair"]: resampled(decode(row["png"]), pixels) for row in rows if row["pair"] in places}

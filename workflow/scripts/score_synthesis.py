@@ -31,7 +31,9 @@ with job(snakemake) as run, lease(snakemake.resources.gpu) as device, reproducib
     networks = Networks(*looking, device.name, *names)
     faces, pairs = Faces.load(snakemake.input.images, snakemake.input.faces), read_table(snakemake.input.pairs)
     seen, points = load_seen(snakemake.input.seen)
-    trial = Trial(faces, pairs, seen, settings.positive, settings.virtual, snakemake.input.get("targets"), points)
+    trial = Trial(
+        faces, pairs, seen, settings.positive, settings.virtual, snakemake.input.get("targets") or None, points
+    )
     drawn = pictures_of_row(row, faces, pairs, snakemake.input.get("there"), snakemake.input.get("back"))
     distances = load_distances(settings.features["vgg"], networks.identity)
     with TableWriter(snakemake.output.scores, SYNTHESIS_SCORES, run.provenance, rows_per_group=4096) as table:

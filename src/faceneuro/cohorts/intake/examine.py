@@ -14,8 +14,11 @@ Row = dict[str, Any]
 HEAD = 4096
 """Bytes at the start of a file that are read of each; more only of files that agree in these and in size."""
 
-SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"II*\0", b"MM\0*", b"RIFF")
-"""How images begin: JPEG, PNG, BMP, TIFF (two kinds), WebP."""
+SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"RIFF")
+"""How images begin: JPEG, PNG, BMP, WebP."""
+
+TIFF = {b"II*\0": "little", b"MM\0*": "big"}
+"""How a TIFF image begins, and the order of the bytes in its numbers."""
 
 ENDS = {b"\xff\xd8\xff": b"\xff\xd9", b"\x89PNG\r\n\x1a\n": b"IEND"}
 """What is in the last bytes of a whole image."""
@@ -81,7 +84,7 @@ def _contents(listing: Listing, root: str) -> Iterator[str]:
         if not size:
             empty.append(path)
             continue
-        if Path(path).suffix.lower() in IMAGE_SUFFIXES and not _whole(head, tail):
+        if Path(path).suffix.lower() in IMAGE_SUFFIXES and not _whole(head, tail, size):
             broken.append(path)
         alike.setdefault((size, hashlib.blake2b(head, digest_size=16).digest()), []).append(path)
     yield from _named(empty, "{} empty: copy {} again")
@@ -89,7 +92,10 @@ def _contents(listing: Listing, root: str) -> Iterator[str]:
     yield from _copies(alike.values(), listing, root)
 
 
-def _whole(head: bytes, tail: bytes) -> bool:
+def _whole(head: bytes, tail: bytes, size: int) -> bool:
+    if head[:4] in TIFF:
+        # Where the description of the picture begins; most programs write it last.
+        return int.from_bytes(head[4:8], TIFF[head[:4]]) < size
     for signature in SIGNATURES:
         if head.startswith(signature):
             return ENDS.get(signature, b"") in tail
