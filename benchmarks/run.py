@@ -62,7 +62,14 @@ def main() -> None:
         sections = [machine(), *default_run(work / "default")]
         frames = clip_of_frames(work)
         sections += [landmarks(frames, work), flow(frames, work), cache_sizes(frames, work)]
-        sections += [principal_components(work), activations(), steps(), synthesis(), dry_run(work / "dry")]
+        sections += [
+            principal_components(work),
+            activations(),
+            steps(),
+            synthesis(),
+            dry_run(work / "dry"),
+            intake(work / "intake"),
+        ]
     (ROOT / "benchmarks" / "README.md").write_text("\n\n".join(sections) + "\n")
     print(ROOT / "benchmarks" / "README.md")
 
@@ -429,6 +436,41 @@ def dry_run(workdir: Path) -> str:
     return (
         "## Dry run of a study of the size of Toronto NeuroFace\n\n261 videos of 36 subjects, 22 + 1 folds, 4 models, "
         f"2 protocols: {jobs} jobs planned in {seconds:.1f} s."
+    )
+
+
+EMOTIONS = ("neutral", "anger", "disgust", "fear", "happiness", "sadness", "surprise")
+
+
+def intake(workdir: Path) -> str:
+    """A copy of 100,000 files of 2,000 people in the layout of PDFE: looked through, and planned as a study."""
+    files = 0
+    for person in range(2000):
+        for emotion in EMOTIONS:
+            folder = workdir / "data" / f"p{person:04d}" / emotion
+            folder.mkdir(parents=True)
+            for number in range(8 if emotion == "neutral" else 7):
+                content = f"{person} {emotion} {number}".encode()
+                (folder / f"{number:03d}.png").write_bytes(b"\x89PNG\r\n\x1a\n" + content + b"IEND")
+                files += 1
+    rows = (f"p{n:04d},{n % 4},{'healthy' if n % 2 else 'parkinson'}\n" for n in range(2000))
+    (workdir / "severity.csv").write_text("subject,severity,group\n" + "".join(rows))
+    virtual = ("virtual_als", "virtual_palsy", "virtual_parkinson", "virtual_expressions", "virtual_faces")
+    copy = {"kind": "pdfe", "root": "data", "labels": ["severity.csv"], "subjects_per_shard": 20}
+    study = {"cohort": "pdfe", "stages": {"early": [0], "mid_late": [2]}, "backbones": {"resnet": {"weights": "none"}}}
+    config = {
+        "cohorts": dict.fromkeys(virtual) | {"pdfe": copy},
+        "studies": dict.fromkeys(("als", "palsy", "synthesis")) | {"parkinson": study},
+    }
+    looked, _ = snakemake(workdir, config, "--cores", "1", "intake")
+    planned, text = snakemake(workdir, config, "--dry-run", "--cores", "1", "--quiet", "rules", "--", "parkinson")
+    jobs = re.search(r"^total\s+(\d+)", text, re.MULTILINE)[1]
+    used = (line.split("\t") for line in (workdir / "benchmarks/examine_copy/pdfe.tsv").read_text().splitlines())
+    job = dict(zip(*used, strict=True))
+    return (
+        f"## Intake of a large copy\n\n{files:,} files of 2,000 people: `snakemake intake` takes {looked:.0f} s, and "
+        f"its job {float(job['max_rss']):.0f} MiB at its peak. The Parkinson study on it: {jobs} jobs planned in "
+        f"{planned:.0f} s."
     )
 
 
