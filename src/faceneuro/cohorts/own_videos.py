@@ -69,7 +69,7 @@ def listing(cohort: str, settings: Mapping[str, Any]) -> Listing:
         Count("clips", len(rows)),
         Count("clips with a problem", sum(row["problem"] is not None for row in rows)),
     ]
-    return Listing(rows, f"recordings of {table}", left_out, in_clips, counts)
+    return Listing(rows, f"recordings of {table}", left_out=left_out, in_clips=in_clips, counts=counts)
 
 
 def _paths(root: Path) -> list[str]:
