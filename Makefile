@@ -19,7 +19,7 @@ demo: $(VENV)/complete  ## Install, then run the default workflow on virtual pat
 	snakemake --cores $(CORES) --logger rich
 
 test: $(VENV)/complete  ## Run every test
-	pytest
+	pytest -n logical --maxprocesses 4
 
 lint: $(VENV)/complete  ## Check format and style of Python and Snakemake files
 	ruff format --check .
@@ -34,6 +34,8 @@ format: $(VENV)/complete  ## Put Python and Snakemake files into format
 
 lock: $(VENV)/complete  ## Pin the newest versions that pyproject.toml allows, with hashes
 	uv pip compile --quiet --upgrade --universal --generate-hashes --extra dev --python-version 3.11 pyproject.toml -o requirements.lock
+	uv pip compile --quiet --upgrade --universal --generate-hashes --extra cluster --python-version 3.11 --constraint requirements.lock pyproject.toml -o requirements-cluster.lock
+	python envs/pin.py
 
 bench: $(VENV)/complete  ## Measure speed and memory, and write benchmarks/README.md
 	python benchmarks/run.py
@@ -43,12 +45,13 @@ clean:  ## Delete results and logs, keep the environment and the fetched assets
 	find benchmarks -name '*.tsv' -delete
 
 # uv is taken from the lock by pip, everything else from the lock by uv, which takes seconds where pip takes minutes.
+# Compiled once: else each of hundreds of jobs would compile torch anew wherever bytecode cannot be written.
 $(VENV)/complete: requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed; set PYTHON=/path/to/python"; exit 1; }
 	@echo "Installing the locked environment into $(VENV) (once; about 6 GB)"
 	@$(PYTHON) -m venv $(VENV)
 	@awk '/^[a-z]/ {uv = /^uv==/} uv' requirements.lock > $(VENV)/uv.lock
 	@python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $(VENV)/uv.lock
-	@uv pip install --quiet --python $(BIN)/python --require-hashes --requirement requirements.lock
+	@uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes --requirement requirements.lock
 	@uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@

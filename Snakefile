@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 from snakemake.utils import min_version
@@ -8,6 +9,10 @@ min_version("9.27")
 configfile: Path(workflow.basedir, "config", "config.yaml")
 
 
+# For --sdm apptainer alone; envs/faceneuro.def builds it.
+container: os.path.relpath(Path(workflow.basedir, "faceneuro.sif"))
+
+
 include: "workflow/rules/common.smk"
 include: "workflow/rules/assets.smk"
 include: "workflow/rules/cohorts.smk"
@@ -16,6 +21,7 @@ include: "workflow/rules/quality.smk"
 include: "workflow/rules/validation.smk"
 include: "workflow/rules/studies.smk"
 include: "workflow/rules/summary.smk"
+include: "workflow/rules/provenance.smk"
 
 
 # A paper is one file of rules, included when the configuration has its study.
@@ -30,13 +36,18 @@ if COLLECTIONS:
 
 
 rule all:
-    """Every table and figure that the configuration asks for, and a summary of them."""
+    """Every table and figure that the configuration asks for, a summary of them, and the manifest of the run."""
     default_target: True
     input:
         "results/summary.md",
+        "results/provenance.json",
+        # Named here too, so that one that was deleted is missed.
+        expand("results/tables/{name}.md", name=table_names()),
+        figure_files(),
 
 
 onstart:
+    list_jobs()
     announce_device()
     tell_notes()
 

@@ -21,6 +21,11 @@ hypothesis.settings.register_profile("unhurried", deadline=None, print_blob=True
 hypothesis.settings.load_profile("unhurried")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that run the workflow come first: they take minutes, and the short ones then fill up what is left."""
+    items.sort(key=lambda item: item.get_closest_marker("workflow") is None)
+
+
 def fetched(asset: assets.Asset) -> Path:
     """An asset in the repository's own asset folder, fetched at its first use."""
     path = ASSETS / asset.file

@@ -1,5 +1,6 @@
 """What the default configuration shows: the numbers that the README and the tables are read for."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,17 +9,29 @@ import pytest
 
 from faceneuro.evaluation.metrics import units
 from faceneuro.tables import read_table
-from running import run
+from running import ASSETS, ROOT, run
 from test_workflow import copy
 
 pytestmark = pytest.mark.workflow
 
 
+AS_IN_THE_CHECKOUT = {"assets": {"folder": "resources/assets"}}
+
+
 @pytest.fixture(scope="module")
-def default(tmp_path_factory) -> Path:
-    """The default run, as `make demo` does it; not to be changed."""
+def default(tmp_path_factory, landmarker_model, heads) -> Path:
+    """The default run, as `make demo` does it; not to be changed.
+
+    It starts from a copy of what the checkout has in results/, if `make demo` was run there: Snakemake knows what of it
+    is still true, and makes again what is not.
+    """
     workdir = tmp_path_factory.mktemp("default")
-    ran = run(workdir)
+    for part in ("results", "logs", ".snakemake/metadata"):
+        if (ROOT / part).exists():
+            shutil.copytree(ROOT / part, workdir / part, copy_function=shutil.copy2)
+    (workdir / "resources").mkdir()
+    (workdir / "resources" / "assets").symlink_to(ASSETS)
+    ran = run(workdir, config=AS_IN_THE_CHECKOUT)
     assert ran.succeeded, ran.messages
     return workdir
 
@@ -27,7 +40,7 @@ def default(tmp_path_factory) -> Path:
 def shuffled(default, tmp_path_factory) -> Path:
     """The same recordings with labels permuted over subjects: half of each class has changed sides."""
     workdir = copy(default, tmp_path_factory.mktemp("shuffled") / "run")
-    ran = run(workdir, "als", config={"studies": {"als": {"permute_labels": 1}}})
+    ran = run(workdir, "als", config=AS_IN_THE_CHECKOUT | {"studies": {"als": {"permute_labels": 1}}})
     assert ran.succeeded, ran.messages
     assert not set(ran.rules) & {"render_patients", "decode_frames", "detect_landmarks", "compute_flow"}
     return workdir

@@ -74,16 +74,39 @@ def test_a_job_that_wants_two_waits_for_both_and_holds_none_meanwhile(tmp_path):
     assert log.read_text().splitlines() == ["0,1 in", "0,1 out"] * 3
 
 
-def test_no_wish_means_the_processor(tmp_path):
+@pytest.mark.parametrize("inherited", [None, "0,1"])
+def test_no_wish_means_the_processor_whatever_there_is(tmp_path, monkeypatch, inherited):
+    if inherited:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", inherited)
     with lease(0, tmp_path, TWO) as device:
         assert device == Device("cpu")
-        assert "CUDA_VISIBLE_DEVICES" not in os.environ
+        assert os.environ.get("CUDA_VISIBLE_DEVICES") == inherited
+    assert not list(tmp_path.iterdir())
 
 
-def test_a_machine_without_devices_computes_on_the_processor_and_says_so_once(tmp_path, caplog):
+@pytest.mark.parametrize(
+    ("inherited", "why"),
+    [
+        (None, "used here: computing"),
+        ("", "used here (CUDA_VISIBLE_DEVICES is ''): computing"),
+        ("1", "used here (CUDA_VISIBLE_DEVICES is '1', but there is none): computing"),
+    ],
+)
+def test_a_machine_without_devices_computes_on_the_processor_and_warns_once(
+    tmp_path, monkeypatch, caplog, inherited, why
+):
+    """A cluster that hands out a device that is not there is survived, too."""
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    if inherited is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", inherited)
     with caplog.at_level(logging.INFO), lease(1, tmp_path, list) as device:
         assert device == Device("cpu")
-    assert [record.message for record in caplog.records] == ["no GPU found: computing on the processor"]
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert (
+        f"one GPU is asked for, and no NVIDIA GPU can be {why} on the processor. If that is meant, set"
+        in record.message
+    )
 
 
 def test_the_environment_says_which_device_was_leased_and_is_restored(tmp_path, monkeypatch):
@@ -120,9 +143,9 @@ def test_the_choice_of_slurm_is_taken_as_it_is(tmp_path, monkeypatch):
 def test_jobs_inside_one_slurm_allocation_still_share_its_devices(tmp_path, monkeypatch):
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
-    with lease(1, tmp_path) as first:
+    with lease(1, tmp_path, TWO) as first:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
-        with lease(1, tmp_path) as second:
+        with lease(1, tmp_path, TWO) as second:
             assert {first.index, second.index} == {"0", "1"}
 
 

@@ -201,7 +201,11 @@ def test_a_face_that_is_cut_off_is_made_again(faces, wanted, tmp_path, monkeypat
     made = counted(monkeypatch)
     sample(generator(), wanted[:3], faces, folder=tmp_path, **SETTINGS)
     assert made == [1]
-    assert files(tmp_path) == before
+    after = files(tmp_path)
+    # Alone in its batch, a face may differ in the last digit, by the processor's choice of instructions.
+    difference = decode(after.pop(path.name)).astype(int) - decode(before.pop(path.name))
+    assert np.abs(difference).max() <= 1
+    assert after == before
 
 
 @pytest.mark.parametrize("change", ["generator", "extractors", "seed", "steps", "eta", "picture"])

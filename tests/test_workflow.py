@@ -143,6 +143,16 @@ def test_a_second_call_does_nothing(workdir):
     assert ran.rules == []
 
 
+@pytest.mark.parametrize("file", ["tables/quality.md", "tables/als.csv", "figures/als_roc.svg", "config.yaml"])
+def test_a_deleted_result_is_missed_by_the_next_call(finished, tmp_path, file):
+    here = copy(finished, tmp_path / "run")
+    (here / "results" / file).unlink()
+    planned = run(here, config=KEPT, dryrun=True)
+    assert planned.succeeded
+    assert "record_run" in planned.rules
+    assert not set(planned.rules) & {"train_als_fold", "detect_landmarks"}
+
+
 def test_one_fold_is_a_target_of_its_own(tmp_path, finished):
     ran = run(tmp_path, f"{FOLD0}/predictions.parquet", config=TINY)
     assert ran.succeeded, ran.messages
@@ -211,7 +221,7 @@ def test_changed_code_runs_again_what_uses_it(finished, tmp_path):
         return {line.split()[1].rstrip(":") for line in text.splitlines() if line.startswith(("rule ", "localrule "))}
 
     # The printed numbers belong to the checkout, so in another one their table is made from another file.
-    assert planned() == {"tabulate_als", "summarise", "all"}
+    assert planned() == {"tabulate_als", "summarise", "record_run", "all"}
     with (checkout / "src/faceneuro/features/flow.py").open("a") as source:
         source.write("\n# A change.\n")
     rules = planned()

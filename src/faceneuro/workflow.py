@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from faceneuro import __version__
 from faceneuro.errors import InputError
+from faceneuro.machine import gpus_line, machine_line
 
 T = TypeVar("T")
 log = logging.getLogger("faceneuro")
@@ -73,8 +74,11 @@ def job(snakemake: Any) -> Iterator[Run]:
         log.addHandler(handler)
     # The processor time so far went into starting Python and importing: what a job costs before it does anything.
     log.info("start-up took %.2f s", time.process_time())
+    log.info("%s", machine_line())
     try:
         yield Run(snakemake)
+        if said := gpus_line():
+            log.info("%s", said)
         log.info("done after %.2f s", time.process_time())
     except InputError as error:
         file.stream.write(traceback.format_exc())

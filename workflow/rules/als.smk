@@ -101,7 +101,7 @@ rule tabulate_als:
     benchmark:
         "benchmarks/tabulate_als.tsv"
     conda:
-        "../../envs/statistics.yaml"
+        "../../envs/report.yaml"
     params:
         **cohort_description("als"),
         code=code_stamp("report.classification", "studies.als"),
@@ -124,7 +124,7 @@ rule plot_als:
     benchmark:
         "benchmarks/plot_als.tsv"
     conda:
-        "../../envs/statistics.yaml"
+        "../../envs/report.yaml"
     params:
         **cohort_description("als"),
         code=code_stamp("report.figures", "report.classification", "studies.als"),

@@ -120,7 +120,7 @@ rule tabulate_augmentation:
     benchmark:
         "benchmarks/tabulate_augmentation.tsv"
     conda:
-        "../../envs/synthesis.yaml"
+        "../../envs/report.yaml"
     params:
         **cohort_description("palsy"),
         per_identity=lookup("studies/synthesis/augmentation/per_identity", within=config),

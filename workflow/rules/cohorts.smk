@@ -69,7 +69,7 @@ rule tabulate_intake:
     benchmark:
         "benchmarks/tabulate_intake.tsv"
     conda:
-        "../../envs/statistics.yaml"
+        "../../envs/report.yaml"
     params:
         code=code_stamp("report.intake", "tables"),
     script:

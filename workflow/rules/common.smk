@@ -1,8 +1,11 @@
+import copy
+import json
 import os
 import sys
 import time
 
 import yaml
+from snakemake import __version__ as snakemake_version
 from snakemake.exceptions import WorkflowError
 
 # Jobs find the package in any environment that a rule may name, installed there or not, and nothing else by PYTHONPATH;
@@ -15,16 +18,27 @@ from faceneuro import assets, cohorts
 from faceneuro.cohorts.virtual.patients import enrol
 from faceneuro.config import check, check_subjects, cohorts_of, collections, filled_tasks, placed_cohorts, study_clips
 from faceneuro.errors import InputError
+from faceneuro.handover import hand_on, handed_on
 from faceneuro.locks import claim
 from faceneuro.models import BRANCHES, IMAGES, KINDS, PARKINSON_FAMILIES
 from faceneuro.stamp import code_stamp
 from faceneuro.synthesis import ROWS, TRIVIAL
 from faceneuro.synthesis.sizes import SIZES
 from faceneuro.training import devices
+from faceneuro.withheld import named_files, publishable
+
+# Where the main process leaves for the jobs of a cluster what it listed.
+HANDOVER = Path(".snakemake", "faceneuro")
+# What the main process tells the job that records the run: the job cannot see it, and as a parameter it would change with
+# every call.
+CALL = Path(".snakemake", "faceneuro-call.json")
+# As it was given: laid over the default once more, it is the same configuration.
+PUBLISHABLE, WITHHELD = publishable(config, Path.cwd())
 
 
 def prepare():
     """Check the configuration and list every cohort's clips, shard by shard, before any job starts."""
+    given = copy.deepcopy(config)
     # A preset removes a cohort, a study or a protocol of the default by setting it to null.
     for part in (config, config.get("meta_analysis")):
         for name in ("cohorts", "studies", "collections"):
@@ -36,6 +50,8 @@ def prepare():
     schema = Path(workflow.basedir, "workflow", "schemas", "config.schema.yaml")
     check(config, yaml.safe_load(schema.read_text()))
     config["cohorts"] = placed_cohorts(config)
+    if not workflow.is_main_process and (found := handed_on(HANDOVER, given)):
+        return found
     listings, shards = {}, {}
     for cohort, settings in config["cohorts"].items():
         listings[cohort] = cohorts.listing(cohort, settings)
@@ -45,7 +61,10 @@ def prepare():
                 for clip in clips:
                     clip["path"] = f"results/cohorts/{cohort}/recordings/{shard}/{clip['path']}"
     states = {cohort: listing.digest for cohort, listing in listings.items()}
-    return shards, states, check_subjects(config, shards)
+    found = shards, states, check_subjects(config, shards)
+    if workflow.is_main_process:
+        hand_on(HANDOVER, given, found)
+    return found
 
 
 try:
@@ -515,6 +534,73 @@ def gpus(wildcards):
     return min(1, GPU_COUNT)
 
 
+def gpu_limit():
+    """How many GPUs the caller allows at once, on the command line or in a profile; None: as many as there are."""
+    limit = workflow.global_resources.get("gpu")
+    return None if limit is None else limit.value
+
+
+def publishable_text(wildcards):
+    """The configuration to repeat the run with, as a file."""
+    missing = "".join(f"# Withheld, to be given again: {key}, {reason}.\n" for key, reason in WITHHELD.items())
+    body = yaml.safe_dump(PUBLISHABLE, sort_keys=False, allow_unicode=True, width=120)
+    return f"# The configuration of this run, complete; docs/provenance.md says how to repeat it.\n{missing}{body}"
+
+
+def cohort_states():
+    """What every cohort is, in numbers and a hash of its state; nobody's name."""
+    clips = {name: [clip for shard in SHARDS[name].values() for clip in shard] for name in COHORTS}
+    return {
+        name: {
+            "kind": config["cohorts"][name]["kind"],
+            "digest": STATES[name],
+            "subjects": len({clip["subject"] for clip in clips[name]}),
+            "clips": len(clips[name]),
+            "unusable": sum(clip["problem"] is not None for clip in clips[name]),
+        }
+        for name in COHORTS
+    }
+
+
+def assets_used():
+    """The fetched files that the cohorts need: each has its landmarks measured, and some are rendered."""
+    heads = [f"{ASSETS}/{assets.HEADS.file}"] if VIRTUAL_COHORTS else []
+    return [FACE_LANDMARKER, *heads]
+
+
+def list_jobs():
+    """Keep for the manifest which jobs it is about: all that it depends on, also those that were done before."""
+    found = {job for job in workflow.dag.jobs if job.rule.name == "record_run"}
+    if not found:
+        return
+    waiting = list(found)
+    while waiting:
+        new = set(workflow.dag.dependencies[waiting.pop()]) - found
+        found |= new
+        waiting += new
+    jobs = [
+        {
+            "rule": job.rule.name,
+            "log": next(iter(job.log), None),
+            "benchmark": job.benchmark,
+            "outputs": list(job.output),
+        }
+        for job in found
+        if job.rule.name != "record_run"
+    ]
+    call = {
+        "config": publishable_text(None),
+        "started": START,
+        "snakemake": snakemake_version,
+        "executor": workflow.executor_plugin.name,
+        "cores": workflow.resource_settings.cores,
+        "gpus": gpu_limit(),
+        "deployment": sorted(str(method) for method in workflow.deployment_settings.deployment_method),
+        "jobs": sorted(jobs, key=lambda job: (job["rule"], job["outputs"])),
+    }
+    CALL.write_text(json.dumps(call), encoding="utf-8")
+
+
 def tell_summary():
     """Show the summary, if this call made one."""
     summary = Path("results/summary.md")
@@ -527,7 +613,18 @@ def frame_selection(wildcards):
 
 
 def announce_device():
-    print(f"{GPU_COUNT} GPU(s) found for training." if GPU_COUNT else "No GPU found here: training jobs use the CPU.")
+    """Say where training jobs will compute. Snakemake lowers what a job asks for to the limit, without a word."""
+    limit = gpu_limit()
+    if limit == 0:
+        print("The limit is gpu=0: training jobs use the CPU.")
+    elif workflow.non_local_exec:
+        print("Training jobs compute where the profile sends them; each says in its log whether it was given a GPU.")
+    elif not GPU_COUNT:
+        print("No GPU found here: training jobs use the CPU.")
+    elif limit is not None and limit > GPU_COUNT:
+        print(f"The limit is gpu={limit}, but there are {GPU_COUNT}: training jobs will wait for one another.")
+    else:
+        print(f"{GPU_COUNT} GPU(s) found; training jobs use {limit or GPU_COUNT} at a time.")
 
 
 def tell_notes():

@@ -93,7 +93,7 @@ rule tabulate_effects:
     benchmark:
         "benchmarks/tabulate_effects/{collection}.tsv"
     conda:
-        "../../envs/statistics.yaml"
+        "../../envs/report.yaml"
     params:
         code=code_stamp("report.meta_analysis", "meta.effects"),
     script:
@@ -117,7 +117,7 @@ rule plot_effects:
     benchmark:
         "benchmarks/plot_effects/{collection}.tsv"
     conda:
-        "../../envs/statistics.yaml"
+        "../../envs/report.yaml"
     params:
         code=code_stamp("report.meta_figures", "report.meta_analysis"),
     script:

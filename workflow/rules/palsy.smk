@@ -167,7 +167,7 @@ rule tabulate_palsy:
     benchmark:
         "benchmarks/tabulate_palsy.tsv"
     conda:
-        "../../envs/statistics.yaml"
+        "../../envs/report.yaml"
     params:
         **cohort_description("palsy"),
         backbones=lookup("studies/palsy/backbones", within=config),
@@ -190,7 +190,7 @@ rule plot_palsy:
     benchmark:
         "benchmarks/plot_palsy.tsv"
     conda:
-        "../../envs/statistics.yaml"
+        "../../envs/report.yaml"
     params:
         **cohort_description("palsy"),
         code=code_stamp("report.figures", "report.classification", "studies.palsy"),
@@ -210,7 +210,7 @@ rule tabulate_palsy_measures:
     benchmark:
         "benchmarks/tabulate_palsy_measures.tsv"
     conda:
-        "../../envs/statistics.yaml"
+        "../../envs/report.yaml"
     params:
         **cohort_description("palsy"),
         groups=lookup("studies/palsy/groups", within=config),
@@ -262,7 +262,7 @@ rule tabulate_palsy_explanations:
     benchmark:
         "benchmarks/tabulate_palsy_explanations.tsv"
     conda:
-        "../../envs/statistics.yaml"
+        "../../envs/report.yaml"
     params:
         **cohort_description("palsy"),
         backbones=lookup("studies/palsy/backbones", within=config),

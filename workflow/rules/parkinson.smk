@@ -84,7 +84,7 @@ rule tabulate_expression_pretraining:
     benchmark:
         "benchmarks/tabulate_expression_pretraining.tsv"
     conda:
-        "../../envs/statistics.yaml"
+        "../../envs/report.yaml"
     params:
         families=pretrained_families(),
         cohort=lookup("studies/parkinson/pretraining/cohort", within=config),
@@ -235,7 +235,7 @@ rule tabulate_parkinson:
     benchmark:
         "benchmarks/tabulate_parkinson.tsv"
     conda:
-        "../../envs/statistics.yaml"
+        "../../envs/report.yaml"
     params:
         **cohort_description("parkinson"),
         backbones=lookup("studies/parkinson/backbones", within=config),
@@ -258,7 +258,7 @@ rule plot_parkinson:
     benchmark:
         "benchmarks/plot_parkinson.tsv"
     conda:
-        "../../envs/statistics.yaml"
+        "../../envs/report.yaml"
     params:
         **cohort_description("parkinson"),
         model=SHOWN_MODEL,
@@ -281,7 +281,7 @@ rule show_attention:
     benchmark:
         "benchmarks/show_attention.tsv"
     conda:
-        "../../envs/vision.yaml"
+        "../../envs/report.yaml"
     params:
         **cohort_description("parkinson"),
         tasks=lookup("studies/parkinson/tasks", within=config),

@@ -30,7 +30,7 @@ rule tabulate_quality:
     benchmark:
         "benchmarks/tabulate_quality.tsv"
     conda:
-        "../../envs/statistics.yaml"
+        "../../envs/report.yaml"
     params:
         code=code_stamp("report.quality", "tables"),
     script:

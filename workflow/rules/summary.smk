@@ -10,7 +10,7 @@ rule summarise:
     benchmark:
         "benchmarks/summarise.tsv"
     conda:
-        "../../envs/statistics.yaml"
+        "../../envs/report.yaml"
     params:
         code=code_stamp("report.summary"),
     script:

@@ -234,7 +234,7 @@ rule tabulate_synthesis:
     benchmark:
         "benchmarks/tabulate_synthesis.tsv"
     conda:
-        "../../envs/synthesis.yaml"
+        "../../envs/report.yaml"
     params:
         cohort=cohort_names("synthesis"),
         virtual=cohort_description("synthesis")["virtual"],
@@ -259,7 +259,7 @@ rule tabulate_synthesis_extractors:
     benchmark:
         "benchmarks/tabulate_synthesis_extractors.tsv"
     conda:
-        "../../envs/statistics.yaml"
+        "../../envs/report.yaml"
     params:
         cohort=cohort_names("synthesis"),
         virtual=cohort_description("synthesis")["virtual"],

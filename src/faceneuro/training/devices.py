@@ -76,6 +76,7 @@ def lease(
     """Use devices that no other job of this user on this machine uses meanwhile.
 
     Waits while all are leased. Inside a SLURM job that was given just what is wanted, its choice is used as it is.
+    Where there is no device at all, the processor is used, with a warning: who wants that asks for none.
 
     Parameters
     ----------
@@ -99,13 +100,28 @@ def lease(
         If CUDA was started before.
     """
     if wanted == 0:
+        log.info("computing on the processor")
         yield Device("cpu")
         return
     if _cuda_started():
         raise RuntimeError("CUDA was started before a device was leased")
     names = visible_devices(find)
-    if not names:
-        log.info("no GPU found: computing on the processor")
+    # What one is told to use need not be there.
+    if not names or not find():
+        told = os.environ.get(VISIBLE)
+        why = (
+            f"{VISIBLE} is {told!r}, but there is none"
+            if names
+            else f"{VISIBLE} is {told!r}"
+            if told is not None
+            else ""
+        )
+        log.warning(
+            "%s, and no NVIDIA GPU can be used here%s: computing on the processor. If that is meant, set the job's gpu "
+            "resource to 0 (--resources gpu=0); if not, check the driver (nvidia-smi -L) and the cluster's partition",
+            "one GPU is asked for" if wanted == 1 else f"{wanted} GPUs are asked for",
+            f" ({why})" if why else "",
+        )
         yield Device("cpu")
         return
     if wanted > len(names):
