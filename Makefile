@@ -34,7 +34,7 @@ format: $(VENV)/complete  ## Put Python and Snakemake files into format
 
 lock: $(VENV)/complete  ## Pin the newest versions that pyproject.toml allows, with hashes
 	uv pip compile --quiet --upgrade --universal --generate-hashes --extra dev --python-version 3.11 pyproject.toml -o requirements.lock
-	uv pip compile --quiet --upgrade --universal --generate-hashes --extra cluster --python-version 3.11 --constraint requirements.lock pyproject.toml -o requirements-cluster.lock
+	uv pip compile --quiet --upgrade --universal --generate-hashes --extra slurm --python-version 3.11 --constraint requirements.lock pyproject.toml -o requirements-cluster.lock
 	python envs/pin.py
 
 bench: $(VENV)/complete  ## Measure speed and memory, and write benchmarks/README.md

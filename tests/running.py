@@ -2,6 +2,9 @@
 
 import logging
 import os
+import platform
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +30,13 @@ PRESETS = ROOT / "config" / "presets"
 DEFAULT = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
 NO_COHORT, NO_STUDY = (dict.fromkeys(DEFAULT[part]) for part in ("cohorts", "studies"))
 """Configuration that removes every cohort and every study of the default, to add one's own to."""
+
+
+CONFINED = platform.system() == "Linux" and platform.machine() == "x86_64"
+"""Whether a process can be kept from the internet here."""
+OFFLINE = [sys.executable, str(ROOT / "tests" / "offline.py")] if CONFINED else []
+# Snakemake imports urllib3, which tries at its import whether this machine has IPv6, by a socket that goes nowhere.
+SNAKEMAKE = "import socket, sys; socket.has_ipv6 = False; from snakemake.cli import main; main(sys.argv[1:])"
 
 
 @dataclass
@@ -97,3 +107,14 @@ def run(
         logger.removeHandler(listener)
         os.chdir(home)
     return ran
+
+
+def run_offline(workdir: Path, config: dict[str, Any], cores: int = 1) -> subprocess.CompletedProcess:
+    """Call the workflow by its command, in a process that is killed, like all its children, at an internet socket.
+
+    Where :data:`CONFINED` is false, without that.
+    """
+    (workdir / "config.yaml").write_text(yaml.safe_dump({"assets": {"folder": str(ASSETS)}} | config))
+    command = [sys.executable, "-c", SNAKEMAKE, "--snakefile", ROOT / "Snakefile", "--configfile", "config.yaml"]
+    command = [*OFFLINE, *map(str, command), "--cores", str(cores)]
+    return subprocess.run(command, cwd=workdir, capture_output=True, text=True)

@@ -98,7 +98,8 @@ def test_the_recovery_is_a_target_of_its_own(alone, tmp_path):
 def test_a_table_that_cannot_be_used_stops_its_collection_and_nothing_else(tmp_path):
     bad = OWN + "Zero width,90,90,90,50,Stroke,2025\nReversed,70,80,60,50,Stroke,2025\n"
     (tmp_path / "mine.csv").write_text(bad)
-    ran = run(tmp_path, "meta_analysis", config=collections(**MINE))
+    tables = [f"results/tables/meta_analysis{name}.md" for name in ("", "_review", "_mine")]
+    ran = run(tmp_path, *tables, config=collections(**MINE))
     assert not ran.succeeded
     said = (tmp_path / "logs/gather_effects/mine.log").read_text()
     for words in ("mine.csv", "Zero width", "Reversed"):

@@ -105,8 +105,8 @@ def configured_asset(wildcards):
 
 
 def published(name):
-    """A table of numbers as they are printed in a paper."""
-    return Path(workflow.basedir, "resources", "published", name)
+    """A table of numbers as they are printed in a paper; beside the workflow, wherever the results are stored."""
+    return local(str(Path(workflow.basedir, "resources", "published", name)))
 
 
 def shards_of(wildcards):
