@@ -35,6 +35,9 @@ if COLLECTIONS:
     include: "workflow/rules/meta_analysis.smk"
 
 
+stamp_scripts()
+
+
 rule all:
     """Every table and figure that the configuration asks for, a summary of them, and the manifest of the run."""
     default_target: True

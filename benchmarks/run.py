@@ -5,6 +5,7 @@ measured in this run, the pipeline's step and the bare work that nothing could a
 """
 
 import csv
+import json
 import multiprocessing
 import os
 import platform
@@ -24,6 +25,7 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[variable] = "1"
 
 import cv2
+import load
 import numpy as np
 import palsy_cache
 import pyarrow.parquet as pq
@@ -69,6 +71,7 @@ def main() -> None:
             synthesis(),
             dry_run(work / "dry"),
             intake(work / "intake"),
+            many_jobs(),
         ]
     (ROOT / "benchmarks" / "README.md").write_text("\n\n".join(sections) + "\n")
     print(ROOT / "benchmarks" / "README.md")
@@ -436,6 +439,33 @@ def dry_run(workdir: Path) -> str:
     return (
         "## Dry run of a study of the size of Toronto NeuroFace\n\n261 videos of 36 subjects, 22 + 1 folds, 4 models, "
         f"2 protocols: {jobs} jobs planned in {seconds:.1f} s."
+    )
+
+
+def many_jobs(jobs: int = 1000) -> str:
+    """What Snakemake takes for each of very many jobs, by the way it picks the next ones."""
+    # From a small process: a child's peak of memory is never less than what its parent has when it starts it.
+    command = [sys.executable, load.__file__, f"--jobs={jobs}", "--variants", *load.VARIANTS]
+    found = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+    count, costs = found["jobs"], found["costs"]
+    rows = [
+        [
+            name,
+            f"{cost['wall_s']:.0f}",
+            f"{1000 * cost['wall_s'] / count:.0f}",
+            f"{1000 * cost['cpu_s'] / count:.0f}",
+            f"{cost['cpu_s'] / costs['bare shells']['cpu_s']:.1f}",
+            f"{cost['peak_mib']:.0f}" if cost["peak_mib"] else "",
+        ]
+        for name, cost in costs.items()
+    ]
+    header = ["", "seconds", "ms/job", "CPU, ms/job", "CPU, times the shells", "peak memory, MiB"]
+    return (
+        f"## {count:,} jobs with nothing to do\n\nThe ALS study with a fold for each subject, 4 models, 2 protocols; "
+        f"in the place of each script a shell that makes its outputs, {load.CORES} at a time. greedy and ilp are "
+        "Snakemake's ways to pick the next jobs, rich its logger, writing to a file; again is a dry run with nothing "
+        f"left to do. Snakemake's records of a run take {found['records_mib']:.0f} MiB. More jobs: `python "
+        "benchmarks/load.py --jobs 10000`.\n\n" + table(header, rows)
     )
 
 

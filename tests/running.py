@@ -28,9 +28,12 @@ ASSETS = ROOT / "resources" / "assets"
 PRESETS = ROOT / "config" / "presets"
 
 DEFAULT = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
+PROFILE = yaml.safe_load((ROOT / "profiles" / "default" / "profile.yaml").read_text())
 NO_COHORT, NO_STUDY = (dict.fromkeys(DEFAULT[part]) for part in ("cohorts", "studies"))
 """Configuration that removes every cohort and every study of the default, to add one's own to."""
 
+
+TRIGGERS = RerunTrigger.parse_choices_set(PROFILE["rerun-triggers"])
 
 CONFINED = platform.system() == "Linux" and platform.machine() == "x86_64"
 """Whether a process can be kept from the internet here."""
@@ -93,9 +96,7 @@ def run(
                 snakefile=ROOT / "Snakefile",
                 workdir=workdir,
             )
-            dag = workflow.dag(
-                DAGSettings(targets=set(targets), force_incomplete=True, rerun_triggers=RerunTrigger.all())
-            )
+            dag = workflow.dag(DAGSettings(targets=set(targets), force_incomplete=True, rerun_triggers=TRIGGERS))
             dag.execute_workflow(
                 executor="dryrun" if dryrun else "local",
                 execution_settings=ExecutionSettings(keep_going=True),

@@ -1072,7 +1072,9 @@ def test_the_digest_is_another_one_after_every_change_of_a_file_and_no_other(kin
     for path in [made.files[0], made.files[-1], *(path for path in made.odd if "." in path)][:6]:
         file = made.root / path
         content, times = file.read_bytes(), file.stat()
-        os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns + 1))
+        os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns // 10**9 * 10**9))
+        assert not changed(), f"{path} has the same time, in whole seconds"
+        os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns + 10**9))
         assert changed(), f"{path} has another time"
         os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
         assert not changed(), f"{path} is as it was"

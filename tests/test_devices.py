@@ -1,12 +1,15 @@
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import pytest
+from filelock import lock_descriptor
 
 from faceneuro.errors import InputError
 from faceneuro.training import devices
@@ -163,8 +166,9 @@ def test_a_lease_outlasts_its_block_once_cuda_has_started(tmp_path, monkeypatch)
     with lease(1, tmp_path, lambda: ["0"]):
         monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "0"
-    assert devices._KEPT[-1].is_locked
-    devices._KEPT.pop().release()
+    again = devices._open(tmp_path / "0.lock")
+    assert not lock_descriptor(again, blocking=False)
+    os.close(again)
     # Not by monkeypatch, which would put the leased device back for all later tests.
     del os.environ["CUDA_VISIBLE_DEVICES"]
 
@@ -187,3 +191,36 @@ def test_a_driver_that_does_not_answer_is_survived(tmp_path, monkeypatch, caplog
     with caplog.at_level(logging.INFO):
         assert found_devices() == [str(i) for i in range(len(found_devices()))]
     assert "looking at device files instead" in caplog.text
+
+
+AS_OTHER = """
+import os, sys
+from pathlib import Path
+import filelock
+from faceneuro.training import devices
+os.setresgid(65534, 65534, 65534)
+os.setgroups([])
+os.setresuid(65534, 65534, 65534)
+os.umask(0o077)
+print(sorted(devices._acquire(["0", "1"], int(sys.argv[2]), Path(sys.argv[1]))), flush=True)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as two users")
+def test_jobs_of_two_users_do_not_meet():
+    """Whoever came first made the folder and the files."""
+    folder = Path(tempfile.mkdtemp(dir="/dev/shm")) / "locks"
+    folder.parent.chmod(0o755)
+    try:
+        with lease(1, folder, lambda: ["0"]):
+            got = subprocess.run(
+                [sys.executable, "-c", AS_OTHER, folder, "1"], capture_output=True, text=True, check=True
+            )
+            assert got.stdout == "['1']\n"
+        assert folder.stat().st_mode & 0o7777 == 0o1777
+        assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o444}
+        # The second file is the other user's.
+        with lease(2, folder, TWO) as device:
+            assert device.index == "0,1"
+    finally:
+        shutil.rmtree(folder.parent)

@@ -1,6 +1,7 @@
 """The environments of the rules: their versions are those of the lock, and they have what their scripts import."""
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -160,6 +161,40 @@ def test_an_environment_has_what_its_scripts_import_and_nothing_else(environment
     wanted = set().union(*(needs(file_of(rule)) for rule in rules() if environment_of(rule) == environment))
     wanted |= {name for name, package in IMPLIED.items() if package in wanted}
     assert set(pins(environment)) == wanted
+
+
+CONDA = """#!/bin/sh
+case "$1 $2" in
+    "info --json") echo '{"conda_prefix": "HERE", "platform": "linux-64"}' ;;
+    "--version ") echo conda 24.9.2 ;;
+    "config --get") echo '{"get": {"channel_priority": "strict"}}' ;;
+    "env create") eval "PYTHON -m venv --without-pip $(echo "$@" | sed "s/.*--prefix//")" ;;
+esac
+"""
+"""What Snakemake asks of conda, done by Python: an environment without any package."""
+
+
+@pytest.mark.workflow
+def test_an_environment_of_a_rule_finds_the_package_that_is_not_installed_there(tmp_path, landmarker_model):
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "conda").write_text(CONDA.replace("HERE", str(tmp_path)).replace("PYTHON", sys.executable))
+    (programs / "conda").chmod(0o755)
+    (programs / "activate").write_text('export PATH="$1/bin:$PATH"\n')
+    own = {"folder": str(tmp_path / "assets"), "face_landmarker": str(landmarker_model)}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump({"assets": own}))
+    command = [sys.executable, "-m", "snakemake", "--sdm", "conda", "--cores", "1", "--snakefile", ROOT / "Snakefile"]
+    command += ["--directory", tmp_path, "--configfile", tmp_path / "config.yaml", "--"]
+    path = os.pathsep.join([str(programs), *os.get_exec_path()])
+    ran = subprocess.run(
+        [*command, tmp_path / "assets" / "face_landmarker.task"],
+        env=os.environ | {"PATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "Activating conda environment" in ran.stderr
+    assert (tmp_path / "assets" / "face_landmarker.task").read_bytes() == landmarker_model.read_bytes()
 
 
 def test_imports_inside_functions_count_where_they_are_used():

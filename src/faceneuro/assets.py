@@ -200,14 +200,19 @@ def _from_address(asset: Asset, folder: Path) -> Path:
 
 
 def install(source: str | os.PathLike, target: str | os.PathLike) -> None:
-    """Copy a file to its place; an interrupted copy is never taken for the file."""
-    with replacing(target) as part:
+    """Copy a file to its place; an interrupted copy is never taken for the file, nor is that of another run."""
+    with replacing(target, shared=True) as part:
         shutil.copyfile(source, part)
 
 
 def main(target: str, configured: str | None = None) -> None:
-    """Fetch the asset that a file is named after, or copy the configured file, to ``target``; exit with a sentence."""
+    """Fetch the asset that a file is named after, or copy the configured file, to ``target``; exit with a sentence.
+
+    What another run has put there meanwhile is left as it is.
+    """
     try:
+        if configured is None and Path(target).is_file() and sha256_of(target) == ASSETS[Path(target).name].sha256:
+            return
         with obtain(ASSETS[Path(target).name], configured) as found:
             install(found, target)
     except InputError as error:

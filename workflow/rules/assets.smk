@@ -3,7 +3,8 @@
 rule fetch_asset:
     """A model file or a set of meshes, by pinned version and sha256."""
     output:
-        f"{ASSETS}/{{file}}",
+        # Not removed before it is made: another run that shares the folder may be reading it.
+        update(f"{ASSETS}/{{file}}"),
     log:
         "logs/fetch_asset/{file}.log",
     benchmark:
@@ -23,7 +24,7 @@ rule build_heads:
     input:
         wheel=f"{ASSETS}/{assets.HEADS.file}",
     output:
-        heads=f"{ASSETS}/heads.npz",
+        heads=update(f"{ASSETS}/heads.npz"),
     log:
         "logs/build_heads.log",
     benchmark:

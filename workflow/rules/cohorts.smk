@@ -1,7 +1,7 @@
 rule render_patients:
     """Videos or photographs of virtual patients, and the truth about what their faces did."""
     input:
-        heads=f"{ASSETS}/heads.npz",
+        heads=HEADS,
     output:
         recordings=directory("results/cohorts/{cohort}/recordings/{shard}"),
         truth="results/cohorts/{cohort}/truth/{shard}.parquet",

@@ -1,4 +1,5 @@
 import copy
+import hashlib
 import json
 import os
 import sys
@@ -8,11 +9,13 @@ import yaml
 from snakemake import __version__ as snakemake_version
 from snakemake.exceptions import WorkflowError
 
-# Jobs find the package in any environment that a rule may name, installed there or not, and nothing else by PYTHONPATH;
-# `python` is the one that runs Snakemake, whether its environment is activated or not.
+# `python` is the one that runs Snakemake, whether its environment is activated or not, unless a rule's own is asked for.
+os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]))
+# Jobs find the package in any environment that a rule may name, installed there or not, and nothing else by PYTHONPATH.
+# It is set within the command, because Snakemake takes it away before it activates an environment of conda.
 SOURCE = str(Path(workflow.basedir, "src"))
 sys.path.insert(0, SOURCE)
-os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]), PYTHONPATH=SOURCE)
+shell.prefix("set -euo pipefail; export PYTHONPATH={SOURCE:q}; ")
 
 from faceneuro import assets, cohorts
 from faceneuro.cohorts.virtual.patients import enrol
@@ -76,7 +79,9 @@ except InputError as error:
 CLAIM = claim(Path(".snakemake")) if workflow.is_main_process else None
 START = time.time()
 ASSETS = config["assets"]["folder"]
-FACE_LANDMARKER = f"{ASSETS}/{assets.FACE_LANDMARKER.file}"
+# What they hold is fixed, by a hash or by the code that made it, so it does not matter when they were put there.
+FACE_LANDMARKER = ancient(f"{ASSETS}/{assets.FACE_LANDMARKER.file}")
+HEADS = ancient(f"{ASSETS}/heads.npz")
 COHORTS = list(config["cohorts"])
 VIRTUAL_COHORTS = [name for name in COHORTS if config["cohorts"][name]["kind"] == "virtual"]
 OWN_COHORTS = [name for name in COHORTS if name not in VIRTUAL_COHORTS]
@@ -97,6 +102,18 @@ wildcard_constraints:
     collection="|".join(COLLECTIONS) or "none",
 
 
+def stamp_scripts():
+    """Have rules run again when their script says something else, not when it is newer: of a fresh clone all are."""
+    for step in workflow.rules:
+        if step.script:
+            text = Path(workflow.basedir, "workflow", "scripts", Path(step.script).name).read_bytes()
+        elif step.shellcmd:
+            text = step.shellcmd.encode()
+        else:
+            continue
+        step.set_params(script=hashlib.sha256(text).hexdigest()[:12])
+
+
 def configured_asset(wildcards):
     """The user's own copy of an asset, or nothing, as arguments of the command that fetches it."""
     own = {assets.FACE_LANDMARKER.file: "face_landmarker", assets.HEADS.file: "heads"}
@@ -106,7 +123,8 @@ def configured_asset(wildcards):
 
 def published(name):
     """A table of numbers as they are printed in a paper; beside the workflow, wherever the results are stored."""
-    return local(str(Path(workflow.basedir, "resources", "published", name)))
+    # However the way to the checkout is written: another path is another input.
+    return local(str(Path(workflow.basedir, "resources", "published", name).resolve()))
 
 
 def shards_of(wildcards):
@@ -565,7 +583,7 @@ def cohort_states():
 def assets_used():
     """The fetched files that the cohorts need: each has its landmarks measured, and some are rendered."""
     heads = [f"{ASSETS}/{assets.HEADS.file}"] if VIRTUAL_COHORTS else []
-    return [FACE_LANDMARKER, *heads]
+    return [str(FACE_LANDMARKER), *heads]
 
 
 def list_jobs():

@@ -50,7 +50,7 @@ rule pair_faces:
 rule render_targets:
     """What each pair should come to: on virtual patients it is known, because they can be photographed with any signs."""
     input:
-        heads=f"{ASSETS}/heads.npz",
+        heads=HEADS,
         model=FACE_LANDMARKER,
         pairs="results/studies/synthesis/pairs.parquet",
         faces="results/studies/synthesis/faces.parquet",

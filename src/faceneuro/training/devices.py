@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,7 +73,7 @@ def visible_devices(find: Callable[[], Sequence[str]] = found_devices) -> list[s
 def lease(
     wanted: int, folder: Path | None = None, find: Callable[[], Sequence[str]] = found_devices
 ) -> Iterator[Device]:
-    """Use devices that no other job of this user on this machine uses meanwhile.
+    """Use devices that no other job on this machine, whoever's it is, uses meanwhile.
 
     Waits while all are leased. Inside a SLURM job that was given just what is wanted, its choice is used as it is.
     Where there is no device at all, the processor is used, with a warning: who wants that asks for none.
@@ -83,7 +83,7 @@ def lease(
     wanted
         How many devices; 0 computes on the processor.
     folder
-        Where the lock files are; must be local to the machine. Default: one in memory (/dev/shm), per user.
+        Where the lock files are; must be local to the machine. Default: one in memory (/dev/shm), open to everybody.
     find
         Lists the machine's devices.
 
@@ -95,7 +95,7 @@ def lease(
     Raises
     ------
     InputError
-        If more devices are wanted than there are, and there are some.
+        If more devices are wanted than there are, and there are some, or if this user may not use the folder.
     RuntimeError
         If CUDA was started before.
     """
@@ -144,34 +144,28 @@ def lease(
     try:
         yield Device("cuda", index)
     finally:
-        if _cuda_started():
-            _KEPT.extend(locks.values())
-        else:
+        # Else the files stay open, and so locked, until the process ends.
+        if not _cuda_started():
             os.environ.pop(VISIBLE) if inherited is None else os.environ.update({VISIBLE: inherited})
-            for lock in locks.values():
-                lock.release()
+            _release(locks.values())
 
 
-def _acquire(names: Sequence[str], wanted: int, folder: Path) -> dict:
-    """Locks of ``wanted`` devices, all or none: two jobs that hold half of what they need would wait for ever."""
-    from filelock import FileLock, Timeout
+def _acquire(names: Sequence[str], wanted: int, folder: Path) -> dict[str, int]:
+    """Locked files of ``wanted`` devices, all or none: two jobs with half of what they need would wait for ever."""
+    from filelock import lock_descriptor
 
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     said = False
     while True:
         held = {}
         for name in random.sample(names, len(names)):
-            # Not a singleton and not bound to a thread: the lock lives as long as the process.
-            lock = FileLock(folder / f"{re.sub(r'[^A-Za-z0-9-]', '_', name)}.lock", timeout=0, thread_local=False)
-            try:
-                lock.acquire()
-            except Timeout:
+            lock = _open(folder / f"{re.sub(r'[^A-Za-z0-9-]', '_', name)}.lock")
+            if not lock_descriptor(lock, blocking=False):
+                os.close(lock)
                 continue
             held[name] = lock
             if len(held) == wanted:
                 return dict(sorted(held.items(), key=lambda item: names.index(item[0])))
-        for lock in held.values():
-            lock.release()
+        _release(held.values())
         if not said:
             log.info("waiting: other jobs use the GPUs (%s)", ", ".join(names))
             said = True
@@ -179,8 +173,36 @@ def _acquire(names: Sequence[str], wanted: int, folder: Path) -> dict:
         time.sleep(random.uniform(0.2, 1.0))
 
 
-_KEPT: list = []
-"""Locks are released when nobody refers to them; those that outlast their block are kept here."""
+def _release(locks: Iterable[int]) -> None:
+    from filelock import unlock_descriptor
+
+    for lock in locks:
+        # Not by closing alone: a process forked meanwhile has the file open, too.
+        unlock_descriptor(lock)
+        os.close(lock)
+
+
+def _open(path: Path) -> int:
+    """Open a lock file, made at its first use, in a folder where everybody can add files and nobody remove others'.
+
+    Only for reading, which a lock does not need more than, because a file of another user's may not be opened for
+    writing in such a folder; and no link is followed.
+    """
+    flags = os.O_RDONLY | os.O_NOFOLLOW
+    mask = os.umask(0)
+    try:
+        path.parent.mkdir(mode=0o1777, parents=True, exist_ok=True)
+        try:
+            return os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o444)
+        except FileExistsError:
+            return os.open(path, flags)
+    except OSError as error:
+        raise InputError(
+            f"the lock file of a GPU, {path}, cannot be opened by this user ({error.strerror}); its owner can remove "
+            f"{path.parent}, and the next job makes it anew, for everybody"
+        ) from error
+    finally:
+        os.umask(mask)
 
 
 def _cuda_started() -> bool:
@@ -192,4 +214,4 @@ def _local_folder(suffix: str) -> Path:
     # Not the temporary folder where this can be had: on some clusters that is shared, and locks on NFS are unreliable.
     memory = Path("/dev/shm")
     base = memory if memory.is_dir() and os.access(memory, os.W_OK) else Path(tempfile.gettempdir())
-    return base / f"faceneuro-devices-{os.getuid()}{suffix}"
+    return base / f"faceneuro-devices{suffix}"

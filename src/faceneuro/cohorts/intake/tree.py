@@ -119,9 +119,10 @@ def _where_to(root: Path, path: str) -> str:
 def digest(files: Iterable[File]) -> str:
     """A short name for the state of some files: another one as soon as one is added, removed, renamed or changed.
 
-    Contents are not read: like Snakemake, it goes by time, and also by size. Copies that keep times keep it.
+    Contents are not read: like Snakemake, it goes by time, and also by size. Copies that keep times keep it, also those
+    that keep whole seconds alone, as archives and some file systems do.
     """
     sum_ = hashlib.sha256()
     for file in files:
-        sum_.update(f"{file.path}\0{file.size}\0{file.changed_ns}\n".encode())
+        sum_.update(f"{file.path}\0{file.size}\0{file.changed_ns // 10**9}\n".encode())
     return sum_.hexdigest()[:16]

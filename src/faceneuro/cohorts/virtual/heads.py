@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faceneuro.features.points import BLENDSHAPE_NAMES
+from faceneuro.files import replacing
 
 Array = npt.NDArray[np.float32]
 
@@ -222,7 +223,8 @@ def build_heads(wheel: Path) -> dict[str, np.ndarray]:
 
 def save_heads(arrays: Mapping[str, np.ndarray], path: Path) -> None:
     """Write the arrays as npz whose bytes depend on the content alone (no time stamps)."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+    # Several runs may share the folder of assets.
+    with replacing(path, shared=True) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, array in arrays.items():
             buffer = BytesIO()
             np.save(buffer, array, allow_pickle=False)
