@@ -8,7 +8,7 @@ import pytest
 
 from faceneuro.tables import read_table
 from faceneuro.training.fit import load_weights
-from running import NO_COHORT, NO_STUDY, run
+from running import ASSETS, NO_COHORT, NO_STUDY, run
 from test_workflow import copy, over
 
 pytestmark = pytest.mark.workflow
@@ -134,6 +134,20 @@ def test_what_stops_a_row_is_said_and_the_other_rows_are_kept(tmp_path, finished
     for word in words:
         assert word in said
     assert (here / STUDY / "grouped/handcrafted_fnn/fold0/predictions.parquet").exists()
+
+
+def test_published_weights_are_looked_for_in_the_configured_folder(finished, tmp_path):
+    from timm.models import get_pretrained_cfg
+
+    here = copy(finished, tmp_path / "run")
+    name = get_pretrained_cfg("mixer_b16_224.miil_in21k_ft_in1k").url.rpartition("/")[2]
+    file = here / "shared" / "torch" / "hub" / "checkpoints" / name
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"no weights")
+    config = over(CONFIG, "studies.palsy.backbones.mixer", {"size": "paper", "weights": "auto"})
+    config = config | {"assets": {"folder": str(ASSETS), "weights": "shared"}}
+    assert not run(here, f"{STUDY}/activations/rgb_mixer.safetensors", config=config).succeeded
+    assert f"{file} cannot be read as weights" in (here / "logs/cache_activations/rgb_mixer.log").read_text()
 
 
 def test_rows_beyond_the_paper_run_on_the_branches_of_their_fold(finished, tmp_path):

@@ -11,11 +11,8 @@ from snakemake.exceptions import WorkflowError
 
 # `python` is the one that runs Snakemake, whether its environment is activated or not, unless a rule's own is asked for.
 os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]))
-# Jobs find the package in any environment that a rule may name, installed there or not, and nothing else by PYTHONPATH.
-# It is set within the command, because Snakemake takes it away before it activates an environment of conda.
 SOURCE = str(Path(workflow.basedir, "src"))
 sys.path.insert(0, SOURCE)
-shell.prefix("set -euo pipefail; export PYTHONPATH={SOURCE:q}; ")
 
 from faceneuro import assets, cohorts
 from faceneuro.cohorts.virtual.patients import enrol
@@ -74,6 +71,14 @@ try:
     SHARDS, STATES, NOTES = prepare()
 except InputError as error:
     raise WorkflowError(str(error)) from None
+
+# Jobs find the package in any environment that a rule may name, installed there or not, and nothing else by PYTHONPATH.
+# It is set within the command, because Snakemake takes it away before it activates an environment of conda.
+EXPORTS = ["PYTHONPATH={SOURCE:q}"]
+if config["assets"]["weights"]:
+    WEIGHTS = str(Path(config["assets"]["weights"]).resolve())
+    EXPORTS += ["TORCH_HOME={WEIGHTS:q}/torch", "HF_HOME={WEIGHTS:q}/hf"]
+shell.prefix(f"set -euo pipefail; export {' '.join(EXPORTS)}; ")
 
 # A run that was killed goes on with the same call; jobs, which read this file too on a cluster, claim nothing.
 CLAIM = claim(Path(".snakemake")) if workflow.is_main_process else None

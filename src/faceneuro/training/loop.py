@@ -222,7 +222,10 @@ def _loaded(build: Callable[[], nn.Module], weights: Mapping[str, npt.NDArray], 
 def _resident(inputs: Inputs, device: str) -> dict[str, Tensor | Stored]:
     """Arrays as tensors on the device; what is stored stays where it is."""
     return {
-        name: torch.from_numpy(np.ascontiguousarray(values)).to(device) if isinstance(values, np.ndarray) else values
+        # A table's columns may be read-only, which torch warns of.
+        name: torch.from_numpy(np.require(values, requirements="CW")).to(device)
+        if isinstance(values, np.ndarray)
+        else values
         for name, values in inputs.items()
     }
 
