@@ -42,11 +42,9 @@ rule all:
     """Every table and figure that the configuration asks for, a summary of them, and the manifest of the run."""
     default_target: True
     input:
-        "results/summary.md",
-        "results/provenance.json",
-        # Named here too, so that one that was deleted is missed.
-        expand("results/tables/{name}.md", name=table_names()),
-        figure_files(),
+        rules.summarise.output,
+        rules.record_run.output,
+        final_files(),
 
 
 onstart:

@@ -511,6 +511,15 @@ def figure_files():
     return [*sheets, *(figure for study in STUDIES for figure in study_figures(study)), *meta_figures(COLLECTIONS)]
 
 
+def final_files():
+    """Every table and figure in each of its formats: what is not asked for is not missed when it was deleted."""
+    names = [*table_names(), *(f"meta_analysis_{name}_rows" for name in COLLECTIONS)]
+    tables = [f"results/tables/{name}.{suffix}" for name in names for suffix in ("md", "csv", "tex")]
+    figures = figure_files()
+    drawings = [path.replace(".png", ".svg") for path in figures if not path.endswith("_contact_sheet.png")]
+    return [*tables, *figures, *drawings]
+
+
 def effect_tables(wildcards):
     """The CSV files whose effect sizes a collection is made of; the review's comes first."""
     collection = COLLECTIONS[wildcards.collection]
