@@ -2,10 +2,11 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from faceneuro.files import replacing
 
 
 def hand_on(folder: Path, config: Mapping[str, Any], found: Any) -> None:
@@ -23,12 +24,11 @@ def hand_on(folder: Path, config: Mapping[str, Any], found: Any) -> None:
     found
         Anything made of dicts with text as keys, lists, text, numbers and None.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     path = _place(folder, config)
-    partial = path.with_suffix(f".{os.getpid()}")
-    partial.write_text(json.dumps(found), encoding="utf-8")
-    partial.replace(path)
-    for other in folder.glob("*.json"):
+    with replacing(path, shared=True) as part:
+        part.write_text(json.dumps(found), encoding="utf-8")
+    # But not what another call is just writing.
+    for other in folder.glob("[!.]*.json"):
         if other != path:
             other.unlink(missing_ok=True)
 
