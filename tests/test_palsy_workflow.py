@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from faceneuro.tables import read_table
+from faceneuro.tables import KEYS, read_table
 from faceneuro.training.fit import load_weights
 from running import ASSETS, NO_COHORT, NO_STUDY, run
 from test_workflow import copy, over
@@ -45,6 +45,18 @@ def finished(tmp_path_factory) -> Path:
     ran = run(workdir, "palsy", config=CONFIG)
     assert ran.succeeded, ran.messages
     return workdir
+
+
+def test_the_study_is_audited_with_its_control_and_its_pictures(finished):
+    audits = read_table(finished / f"{STUDY}/audits.parquet").set_index("audit")
+    assert set(audits["study"]) == {"palsy"}
+    assert audits.loc["patient or not, from the background alone", "model"] == "surroundings_mixer"
+    assert audits.loc["subjects held out, against permuted labels", "model"] == "early_rgb"
+    hashes = read_table(finished / f"{STUDY}/hashes.parquet")
+    samples = read_table(finished / f"{STUDY}/samples.parquet", list(KEYS))
+    pd.testing.assert_frame_equal(hashes[list(KEYS)], samples)
+    pictures = audits.loc["pictures of two people who are not tested together"]
+    assert (pictures["grade"], pictures["value"], pictures["n_subjects"]) == ("ok", 0, 6)
 
 
 def test_the_table_has_every_row_of_the_paper_and_says_what_was_not_run(finished):

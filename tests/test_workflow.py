@@ -92,7 +92,7 @@ def workdir(finished, tmp_path) -> Path:
 
 def test_the_default_target_makes_tables_figures_and_a_summary(finished):
     results = finished / "results"
-    for name in ("als", "quality", "measurement_validation"):
+    for name in ("als", "audits", "quality", "measurement_validation"):
         for suffix in ("csv", "md", "tex"):
             assert (results / "tables" / f"{name}.{suffix}").stat().st_size > 0
     assert list((results / "figures").glob("als_*.png"))
@@ -135,6 +135,18 @@ def test_every_number_stands_beside_the_published_one_and_names_its_cohort(finis
     assert table["note"].str.contains("virtual").all()
     assert "virtual" in (finished / "results/tables/als.md").read_text()
     assert "virtual" in (finished / "results/tables/als.tex").read_text()
+
+
+def test_the_study_is_audited_and_the_table_says_how_often_it_was_looked_at(finished):
+    audits = read_table(finished / "results/studies/als/audits.parquet")
+    gap = audits.set_index("audit").loc["random frames held out, against subjects held out"]
+    metrics = read_table(finished / "results/studies/als/metrics.parquet")
+    pooled = metrics.query("model == 'dual_branch' and level == 'frame' and aggregation == 'pooled'")
+    accuracy = pooled[pooled["metric"] == "balanced_accuracy"].set_index("protocol")["value"]
+    assert gap["value"] == pytest.approx(accuracy["published"] - accuracy["grouped"])
+    lead = (finished / "results/tables/audits.md").read_text().split("## ")[0]
+    assert f"{len(audits)} looks at the same subjects" in lead
+    assert "virtual cohort" in lead
 
 
 def test_a_second_call_does_nothing(workdir):

@@ -235,6 +235,30 @@ ATTENTION = pa.schema(
 )
 """One row per tested subject and expression: the mean attention weight of its channels, 0 to 1; null where missing."""
 
+HASHES = pa.schema([*FRAME_KEYS, ("hash", pa.binary(32))])
+"""One row per picture that a study uses, and its perceptual hash of 256 bits."""
+
+AUDITS = pa.schema(
+    [
+        *_keys("study"),
+        ("audit", pa.string()),
+        ("model", pa.string()),
+        ("source", pa.string()),
+        ("quantity", pa.string()),
+        ("value", pa.float64()),
+        ("ci_low", pa.float64()),
+        ("ci_high", pa.float64()),
+        ("reference", pa.float64()),
+        ("p_value", pa.float64()),
+        ("n_subjects", pa.int64()),
+        ("grade", pa.string()),
+        ("verdict", pa.string()),
+        ("sentence", pa.string()),
+    ]
+)
+"""One row per audit of a study. ``reference`` is what the value stands beside, intervals are 95 %, ``grade`` is ok,
+warn, fail or not told, ``verdict`` says it in words."""
+
 FACES = pa.schema(
     [
         *FRAME_KEYS,

@@ -133,7 +133,8 @@ rule plot_als:
 
 
 rule als:
-    """The table and the figures of the ALS study."""
+    """The table, the figures and the audits of the ALS study."""
     input:
         "results/tables/als.md",
         study_figures("als"),
+        study_audits("als"),

@@ -92,6 +92,9 @@ VIRTUAL_COHORTS = [name for name in COHORTS if config["cohorts"][name]["kind"] =
 OWN_COHORTS = [name for name in COHORTS if name not in VIRTUAL_COHORTS]
 FILMED_COHORTS = [name for name in VIRTUAL_COHORTS if config["cohorts"][name]["medium"] == "video"]
 STUDIES = list(config["studies"])
+# Studies that work on crops, and models that see everything but the face.
+PICTURED = ("palsy", "parkinson")
+BACKGROUND_MODELS = [model for model, (images, _) in IMAGES.items() if images == "surroundings"]
 COLLECTIONS = collections(config)
 # Asked once: the driver takes its time to answer, and there may be hundreds of training jobs.
 GPU_COUNT = len(devices.visible_devices())
@@ -406,6 +409,48 @@ def no_palsy_study(wildcards):
     )
 
 
+def classifying_studies():
+    """The studies that tell patients from others, of people held out."""
+    return [study for study in STUDIES if "grouped" in config["studies"][study].get("protocols", {})]
+
+
+def study_audits(study):
+    """The audits of a study, if it is one that has them."""
+    return [f"results/studies/{study}/audits.parquet"] if study in classifying_studies() else []
+
+
+def audits_of_studies(wildcards):
+    """The audits of all studies; there must be one."""
+    if not classifying_studies():
+        raise WorkflowError(
+            "config key studies: none tells patients from others with subjects held out, so there is nothing to audit; "
+            "add als, palsy or parkinson with the protocol grouped"
+        )
+    return [table for study in classifying_studies() for table in study_audits(study)]
+
+
+def pictures_of(wildcards):
+    """Where the crops are that a study works on."""
+    table = "images" if wildcards.study == "parkinson" else "samples"
+    return f"results/studies/{wildcards.study}/{table}.parquet"
+
+
+def audited_tables(wildcards):
+    """What the audits of a study look at; pictures only where it works on them."""
+    study = wildcards.study
+    tables = {
+        "predictions": of_every_fold(study, "predictions"),
+        "manifest": tables_of(study, "manifest"),
+        "quality": quality_of(study),
+    }
+    return tables | ({"hashes": f"results/studies/{study}/hashes.parquet"} if study in PICTURED else {})
+
+
+def background_models(wildcards):
+    """The models of a study that see everything but the face."""
+    return [model for model in config["studies"][wildcards.study]["models"] if model in BACKGROUND_MODELS]
+
+
 def of_branches(table):
     """A file of each branch of a fusion, of the same fold."""
     return lambda wildcards: [
@@ -437,6 +482,10 @@ def folds_stamp(wildcards):
 
 def evaluation_stamp(wildcards):
     return code_stamp("evaluation.metrics", f"studies.{wildcards.study}")
+
+
+def audits_stamp(wildcards):
+    return code_stamp("evaluation.audits", f"studies.{wildcards.study}")
 
 
 def cohort_description(study):
@@ -483,7 +532,8 @@ def table_names():
     # A photograph has no rest that a movement could be measured from.
     validation = ["measurement_validation"] if FILMED_COHORTS else []
     intake = ["intake"] if OWN_COHORTS else []
-    return [*studies, *validation, *intake, "quality", *meta_tables(COLLECTIONS)]
+    audits = ["audits"] if classifying_studies() else []
+    return [*studies, *audits, *validation, *intake, "quality", *meta_tables(COLLECTIONS)]
 
 
 def intake_table(wildcards):

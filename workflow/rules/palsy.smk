@@ -273,7 +273,8 @@ rule tabulate_palsy_explanations:
 
 
 rule palsy:
-    """The tables and the figures of the palsy study."""
+    """The tables, the figures and the audits of the palsy study."""
     input:
         expand("results/tables/{name}.md", name=study_tables("palsy")),
         study_figures("palsy"),
+        study_audits("palsy"),

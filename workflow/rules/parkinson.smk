@@ -299,7 +299,8 @@ rule show_attention:
 
 
 rule parkinson:
-    """The tables and the figures of the Parkinson study."""
+    """The tables, the figures and the audits of the Parkinson study."""
     input:
         expand("results/tables/{name}.md", name=study_tables("parkinson")),
         study_figures("parkinson"),
+        study_audits("parkinson"),

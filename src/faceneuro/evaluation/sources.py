@@ -12,7 +12,7 @@ as well as in health. A network that learns any of these looks as if it had lear
 Tests are exact or by permutation, because resampled subjects say nothing about predictions that depend on each other.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import factorial, prod
 
@@ -176,17 +176,24 @@ def probe(
     values = _balanced_accuracy(hit, codes, weights)
     low, high = percentile_interval(values[1:])
     # Shares of the same counts may differ by the order of summation.
-    enough = _orders(parts, codes) * LEVEL >= 1
+    # Not multiplied by the level: of a thousand subjects there are more ways than a float can hold.
+    enough = orders(codes[test] for _, test, *_ in parts) >= 1 / LEVEL
     p_value = _permuted(parts, codes, values[0] - 1e-9, permutations, seed) if enough else np.nan
     return Probe(tuple(map(str, classes)), left_out, float(values[0]), low, high, 1 / len(classes), p_value, len(codes))
 
 
-def _orders(parts: Sequence["Part"], codes: npt.NDArray[np.int64]) -> int:
-    """How many different ways there are to deal the labels within the folds: one over it is the smallest p-value."""
+def orders(folds: Iterable[npt.NDArray]) -> int:
+    """How many different ways there are to deal labels anew within folds: one over it is the smallest p-value.
+
+    Parameters
+    ----------
+    folds
+        The labels of each fold.
+    """
     ways = 1
-    for _, test, *_ in parts:
-        counts = np.unique(codes[test], return_counts=True)[1]
-        ways *= factorial(len(test)) // prod(factorial(int(count)) for count in counts)
+    for labels in folds:
+        counts = np.unique(labels, return_counts=True)[1]
+        ways *= factorial(len(labels)) // prod(factorial(int(count)) for count in counts)
     return ways
 
 
@@ -257,23 +264,25 @@ def probe_audit(audit: str, found: Probe) -> pd.DataFrame:
     if np.isnan(found.value):
         there = f"there is one, {found.classes[0]}" if found.classes else "none is known"
         sentence = f"Of the {what} two values with enough subjects are needed, and {there}{few}."
-        return _rows([_row(audit, quantity, n_subjects=found.n_subjects, sentence=sentence)])
+        return audit_rows([audit_row(audit, quantity, n_subjects=found.n_subjects, sentence=sentence)])
     if np.isnan(found.p_value):
         sentence = (
             f"{found.n_subjects} subjects are too few: labels can be dealt anew in too few ways to judge by{few}."
         )
-        return _rows([_row(audit, quantity, value=found.value, n_subjects=found.n_subjects, sentence=sentence)])
+        return audit_rows(
+            [audit_row(audit, quantity, value=found.value, n_subjects=found.n_subjects, sentence=sentence)]
+        )
     alarm = found.p_value < LEVEL
     grade, verdict = ALARMS[audit] if alarm else (GOOD, OK)
-    share = _number(found.value, found.ci_low, found.ci_high)
+    share = number_text(found.value, found.ci_low, found.ci_high)
     sentence = (
         f"Of {found.n_subjects} subjects held out, {', '.join(found.classes)} are told apart "
         f"{'better' if alarm else 'no better'} than by chance: mean share recognised {share}, by chance "
         f"{found.chance:.2f} (p = {found.p_value:.3f}, labels permuted){few}."
     )
-    return _rows(
+    return audit_rows(
         [
-            _row(
+            audit_row(
                 audit,
                 quantity,
                 value=found.value,
@@ -332,8 +341,8 @@ def specificity_by_source(
         rows += _of_model(str(model), found, resamples, seed)
     if not rows:
         sentence = "No healthy subject was tested by a network that had seen nobody of its data set."
-        rows = [_row(UNSEEN_SOURCE, "specificity", sentence=sentence)]
-    return _rows(rows)
+        rows = [audit_row(UNSEEN_SOURCE, "specificity", sentence=sentence)]
+    return audit_rows(rows)
 
 
 def _told_healthy(predictions: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFrame:
@@ -359,7 +368,7 @@ def _of_model(model: str, found: pd.DataFrame, resamples: int, seed: int) -> lis
         grade, verdict = _judged(UNSEEN_SOURCE, compared.any(), p_value < LEVEL / len(sources))
         beside = f" (of {part.loc[compared, 'grouped'].sum():.0f} under {GROUPED})" if compared.any() else ""
         of_sources.append(
-            _row(
+            audit_row(
                 UNSEEN_SOURCE,
                 "specificity",
                 model=model,
@@ -377,7 +386,7 @@ def _of_model(model: str, found: pd.DataFrame, resamples: int, seed: int) -> lis
         )
     if not len(both):
         sentence = f"{model} was not tested under {GROUPED}, so nothing is compared."
-        return [*of_sources, _row(UNSEEN_SOURCE, "difference", model=model, sentence=sentence)]
+        return [*of_sources, audit_row(UNSEEN_SOURCE, "difference", model=model, sentence=sentence)]
     gain = both["held_out"].to_numpy(float) - both["grouped"].to_numpy(float)
     weights = subject_resamples(both["source"].to_numpy(str), resamples, seed)
     low, high = percentile_interval(weights @ gain / len(gain))
@@ -388,7 +397,7 @@ def _of_model(model: str, found: pd.DataFrame, resamples: int, seed: int) -> lis
         f"set was not trained on, {both['grouped'].astype(float).mean():.0%} under {GROUPED}: difference "
         f"{gain.mean():+.2f} [{low:.2f}, {high:.2f}] (p = {p_value:.3f})."
     )
-    together = _row(
+    together = audit_row(
         UNSEEN_SOURCE,
         "difference",
         model=model,
@@ -461,10 +470,10 @@ def age_matched(
         whose = "" if not known.any() else " of healthy subjects" if len(patients) else " of patients"
         sentence = f"No ages{whose} are known: whether age explains the result cannot be told."
         names = {AGE_TELLS_CLASS: "", EQUAL_AGES: model}
-        return _rows(_row(audit, "roc_auc", model=name, sentence=sentence) for audit, name in names.items())
-    everyone = _area(score[ill], score[~ill], resamples, seed)
-    by_age = _area(ages[patients], ages[others], resamples, seed)
-    return _rows(
+        return audit_rows(audit_row(audit, "roc_auc", model=name, sentence=sentence) for audit, name in names.items())
+    everyone = area_of(score[ill], score[~ill], resamples, seed)
+    by_age = area_of(ages[patients], ages[others], resamples, seed)
+    return audit_rows(
         [
             _age_row(by_age, ages[patients], ages[others], unknown),
             _matched_row(model, score, ages, patients, others, everyone, calliper, resamples, seed, unknown),
@@ -481,10 +490,10 @@ def _age_row(area: Doubles, patients: Doubles, others: Doubles, unknown: str) ->
     grade, verdict = _judged(AGE_TELLS_CLASS, enough, p_value < LEVEL)
     sentence = (
         f"Patients are {_years(patients)} years old, others {_years(others)}; ROC AUC of age alone "
-        f"{_number(area[0], low, high)} (p = {p_value:.3f}).{unknown}"
+        f"{number_text(area[0], low, high)} (p = {p_value:.3f}).{unknown}"
     )
     numbers = {"value": area[0], "ci_low": low, "ci_high": high, "reference": 0.5, "p_value": p_value}
-    return _row(
+    return audit_row(
         AGE_TELLS_CLASS,
         "roc_auc",
         **numbers,
@@ -511,9 +520,9 @@ def _matched_row(
     if len(pairs) < 2:
         count = "no pair" if not len(pairs) else "one pair"
         sentence = f"At most {calliper:g} years apart there is {count} of a patient and a healthy subject.{unknown}"
-        return _row(EQUAL_AGES, "roc_auc", model=model, n_subjects=2 * len(pairs), sentence=sentence)
+        return audit_row(EQUAL_AGES, "roc_auc", model=model, n_subjects=2 * len(pairs), sentence=sentence)
     first, second = score[patients[pairs[:, 0]]], score[others[pairs[:, 1]]]
-    area = _area(first, second, resamples, seed, paired=True)
+    area = area_of(first, second, resamples, seed, paired=True)
     low, high = percentile_interval(area[1:])
     around = percentile_interval(everyone[1:])
     if low > 0.5:
@@ -526,10 +535,10 @@ def _matched_row(
     gap = np.abs(ages[patients[pairs[:, 0]]] - ages[others[pairs[:, 1]]]).mean()
     sentence = (
         f"Among {len(pairs)} pairs of a patient and a healthy subject, {gap:.1f} years apart on average, ROC AUC of "
-        f"{model} {_number(area[0], low, high)}; among everyone {_number(everyone[0], *around)}.{unknown}"
+        f"{model} {number_text(area[0], low, high)}; among everyone {number_text(everyone[0], *around)}.{unknown}"
     )
     numbers = {"value": area[0], "ci_low": low, "ci_high": high, "reference": everyone[0]}
-    return _row(
+    return audit_row(
         EQUAL_AGES,
         "roc_auc",
         model=model,
@@ -566,7 +575,7 @@ def match_ages(patients: npt.ArrayLike, others: npt.ArrayLike, calliper: float) 
     return np.column_stack([first[kept], second[kept]])
 
 
-def _area(positive: Doubles, negative: Doubles, resamples: int, seed: int, paired: bool = False) -> Doubles:
+def area_of(positive: Doubles, negative: Doubles, resamples: int, seed: int, paired: bool = False) -> Doubles:
     """ROC AUC of some scores and of resamples of the two groups, or of their pairs; shape (1 + resamples,)."""
     wins = (positive[:, None] > negative) + (positive[:, None] == negative) / 2
     sizes = (len(positive),) if paired else (len(positive), len(negative))
@@ -597,18 +606,18 @@ def _judged(audit: str, known: bool, alarm: bool) -> tuple[str, str]:
     return ALARMS[audit] if alarm else (GOOD, OK)
 
 
-def _row(audit: str, quantity: str, **known: object) -> dict:
+def audit_row(audit: str, quantity: str, **known: object) -> dict:
     """A row of an audit; one that is not given a grade could not tell."""
     of = {"audit": audit, "model": "", "source": "", "quantity": quantity}
     return of | {"grade": UNKNOWN, "verdict": NOT_TOLD} | known
 
 
-def _rows(rows: object) -> pd.DataFrame:
+def audit_rows(rows: object) -> pd.DataFrame:
     numbers = dict.fromkeys(("value", "ci_low", "ci_high", "reference", "p_value"), "float64")
     return pd.DataFrame(list(rows), columns=AUDITS).astype(numbers | {"n_subjects": "Int64"})
 
 
-def _number(value: float, low: float, high: float) -> str:
+def number_text(value: float, low: float, high: float) -> str:
     return f"{value:.2f}" if np.isnan(low) else f"{value:.2f} [{low:.2f}, {high:.2f}]"
 
 
