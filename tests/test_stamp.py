@@ -60,3 +60,14 @@ def test_a_stamp_imports_nothing():
     loaded = set(sys.modules)
     stamp.code_stamp("tables")
     assert set(sys.modules) == loaded
+
+
+def test_a_template_is_part_of_the_module_that_fills_it_in(package):
+    templates = package / "features" / "templates"
+    templates.mkdir()
+    (templates / "page.html.j2").write_text("{{ title }}")
+    edit(package / "features" / "pages.py", 'loader = PackageLoader("faceneuro.features")')
+    before, other = stamp.code_stamp("features.pages"), stamp.code_stamp("features.flow")
+    edit(templates / "page.html.j2", "<h1>{{ title }}</h1>")
+    assert stamp.code_stamp("features.pages") != before
+    assert stamp.code_stamp("features.flow") == other

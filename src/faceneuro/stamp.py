@@ -1,7 +1,8 @@
 """Code stamps: a rule is run again when the package code that it uses changes, and only then.
 
 Snakemake compares a rule's parameters but does not see the modules that its script imports. A stamp closes the gap: it
-is a hash over the sources of a module and of everything of this package that the module imports, passed as a parameter.
+is a hash over the sources of a module and of everything of this package that the module imports, with the templates of
+pages, passed as a parameter.
 """
 
 import ast
@@ -51,7 +52,13 @@ def _closure(file: Path) -> frozenset[Path]:
 @cache
 def _imports(file: Path) -> tuple[Path, ...]:
     files = []
+    if file.suffix != ".py":
+        return ()
     for node in ast.walk(ast.parse(file.read_bytes())):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", None) == "PackageLoader":
+            # Every template of the folder: which of them extends which is not looked up.
+            files += sorted(_file(ast.literal_eval(node.args[0])).with_name("templates").iterdir())
+            continue
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and not node.level and node.module:

@@ -32,6 +32,7 @@ SOURCES = (
     "requirements.lock",
     "resources/published/*",
     "src/**/*.py",
+    "src/**/templates/*",
     "workflow/**/*.py",
     "workflow/**/*.smk",
     "workflow/**/*.yaml",
