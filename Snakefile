@@ -22,6 +22,7 @@ include: "workflow/rules/validation.smk"
 include: "workflow/rules/studies.smk"
 include: "workflow/rules/summary.smk"
 include: "workflow/rules/provenance.smk"
+include: "workflow/rules/report.smk"
 
 
 # A paper is one file of rules, included when the configuration has its study.
@@ -39,11 +40,12 @@ stamp_scripts()
 
 
 rule all:
-    """Every table and figure that the configuration asks for, a summary of them, and the manifest of the run."""
+    """Every table and figure that the configuration asks for, the report of them, and the manifest of the run."""
     default_target: True
     input:
         rules.summarise.output,
         rules.record_run.output,
+        rules.write_report.output,
         final_files(),
 
 

@@ -22,6 +22,7 @@ from faceneuro.evaluation.audits import (
     leakage_gap,
     missed_faces,
     power,
+    reliability,
     smallest_area,
     subgroups,
 )
@@ -442,3 +443,32 @@ def test_the_table_counts_the_looks_and_puts_the_worst_first(tmp_path):
     grades = table["grade"].tolist()
     assert grades == sorted(grades, key=["fail", "warn", "not told", "ok"].index)
     assert (tmp_path / "audits.tex").read_text().count(r"\textbf") == len(found) + 1
+
+
+def test_bins_of_the_reliability_curve_hold_everybody_and_trust_what_can_be_trusted():
+    everybody = people(3, n=60)
+    bins = reliability(everybody, 500, 1)
+    assert bins["n"].sum() == 60
+    assert bins["probability"].is_monotonic_increasing
+    assert (bins["n"] * bins["share"]).sum() == pytest.approx(everybody["ill"].sum())
+    assert (bins["n"] * bins["probability"]).sum() == pytest.approx(everybody["probability"].sum())
+    random = np.random.default_rng(0)
+    score = random.random(4000)
+    honest = pd.DataFrame({"ill": random.random(4000) < score, "probability": score})
+    overconfident = honest.assign(probability=(score > 0.5) * 0.98 + 0.01)
+    inside = {
+        name: (found["share"].between(found["expected_low"], found["expected_high"])).mean()
+        for name, found in (("honest", reliability(honest, 500, 1)), ("over", reliability(overconfident, 500, 1)))
+    }
+    assert inside["honest"] >= 0.8
+    assert inside["over"] == 0
+
+
+def test_the_interval_of_a_bin_is_wilsons():
+    four = pd.DataFrame({"ill": [True, False, False, False], "probability": [0.3, 0.31, 0.32, 0.33]})
+    (row,) = reliability(four, 50, 1).to_dict("records")
+    z, n, share = 1.959963985, 4, 0.25
+    middle, half = share + z * z / (2 * n), z * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    assert (row["ci_low"], row["ci_high"]) == pytest.approx(
+        tuple((middle + sign * half) / (1 + z * z / n) for sign in (-1, 1)), abs=1e-6
+    )

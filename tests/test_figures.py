@@ -7,8 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from sklearn.metrics import confusion_matrix, roc_auc_score
 
+from faceneuro.evaluation.audits import held_out, reliability
 from faceneuro.evaluation.metrics import class_probabilities, evaluate, units
-from faceneuro.report.figures import VIEWS, confusion_matrices, roc_curves
+from faceneuro.report.figures import VIEWS, calibration_curve, confusion_matrices, roc_curves
 from test_metrics import CLASSES, STAGES, predictions, stages
 
 BY_SUBJECT = (("grouped", "subject"),)
@@ -119,3 +120,22 @@ def test_figures_of_three_classes_are_equal_at_a_second_drawing_and_name_the_coh
     assert list(first) == [f"{name}.{kind}" for name in ("confusion", "roc") for kind in ("png", "svg")]
     assert draw(severity.sample(frac=1, random_state=0), tmp_path / "second") == first
     assert all(CAPTION.encode() in content for name, content in first.items() if name.endswith("svg"))
+
+
+def test_the_calibration_curve_shows_the_bins_and_every_subject(severity, drawn, tmp_path):
+    calibration_curve(severity, "swin", STAGES[:3], CAPTION, tmp_path / "calibration", resamples=50, seed=1)
+    (axes,) = drawn[0].axes
+    people = held_out(severity, "swin", STAGES[0])
+    bins = reliability(people, 50, 1)
+    points = next(line for line in axes.lines if line.get_marker() == "o")
+    assert np.allclose(points.get_xydata(), bins[["probability", "share"]])
+    assert [text.get_text() for text in axes.texts] == [str(n) for n in bins["n"]]
+    ticks = [line for line in axes.lines if line.get_marker() == "|"]
+    assert sorted(len(line.get_xdata()) for line in ticks) == sorted(people["ill"].value_counts())
+
+
+def test_without_subjects_held_out_the_calibration_curve_says_so(severity, drawn, tmp_path):
+    calibration_curve(
+        severity.assign(protocol="published"), "swin", STAGES[:3], CAPTION, tmp_path / "c", resamples=50, seed=1
+    )
+    assert "no subject was held out" in drawn[0].axes[0].texts[0].get_text()

@@ -110,7 +110,7 @@ rule tabulate_als:
 
 
 rule plot_als:
-    """Accuracy and loss by epoch, confusion matrices and ROC curves."""
+    """Accuracy and loss by epoch, confusion matrices, ROC and calibration curves."""
     input:
         predictions=of_every_fold("als", "predictions"),
         histories=of_every_fold("als", "history"),
@@ -119,6 +119,7 @@ rule plot_als:
         curves=multiext("results/figures/als_learning_curves", ".png", ".svg"),
         confusion=multiext("results/figures/als_confusion", ".png", ".svg"),
         roc=multiext("results/figures/als_roc", ".png", ".svg"),
+        calibration=multiext("results/figures/als_calibration", ".png", ".svg"),
     log:
         "logs/plot_als.log",
     benchmark:
@@ -127,6 +128,7 @@ rule plot_als:
         "../../envs/report.yaml"
     params:
         **cohort_description("als"),
+        bootstrap=lookup("studies/als/bootstrap", within=config),
         code=code_stamp("report.figures", "report.classification", "studies.als"),
     script:
         "../scripts/plot_als.py"

@@ -504,9 +504,9 @@ def cohort_names(study):
 
 def study_figures(study):
     figures = {
-        "als": ["learning_curves", "confusion", "roc"],
-        "palsy": ["confusion", "roc"],
-        "parkinson": ["confusion", "roc", "attention"],
+        "als": ["learning_curves", "confusion", "roc", "calibration"],
+        "palsy": ["confusion", "roc", "calibration"],
+        "parkinson": ["confusion", "roc", "calibration", "attention"],
         "synthesis": ["grid", "losses"],
     }
     attended = "attention_fusion" in config["studies"][study]["models"]
@@ -557,17 +557,47 @@ def state_of(wildcards):
 
 def figure_files():
     """The figures that the configuration asks for."""
-    sheets = [f"results/figures/{cohort}_contact_sheet.png" for cohort in VIRTUAL_COHORTS]
-    return [*sheets, *(figure for study in STUDIES for figure in study_figures(study)), *meta_figures(COLLECTIONS)]
+    studies = [figure for study in STUDIES for figure in study_figures(study)]
+    return [*contact_sheets(), *studies, *meta_figures(COLLECTIONS)]
+
+
+def contact_sheets():
+    """Pictures of the virtual people, who may be shown."""
+    return [f"results/figures/{cohort}_contact_sheet.png" for cohort in VIRTUAL_COHORTS]
+
+
+def drawings():
+    """The figures that are drawn, as SVG."""
+    return [path.replace(".png", ".svg") for path in figure_files() if path not in contact_sheets()]
 
 
 def final_files():
     """Every table and figure in each of its formats: what is not asked for is not missed when it was deleted."""
     names = [*table_names(), *(f"meta_analysis_{name}_rows" for name in COLLECTIONS)]
     tables = [f"results/tables/{name}.{suffix}" for name in names for suffix in ("md", "csv", "tex")]
-    figures = figure_files()
-    drawings = [path.replace(".png", ".svg") for path in figures if not path.endswith("_contact_sheet.png")]
-    return [*tables, *figures, *drawings]
+    return [*tables, *figure_files(), *drawings()]
+
+
+def audits_table():
+    """The audits of all studies, where there are any."""
+    return ["results/tables/audits.csv"] if classifying_studies() else []
+
+
+def parts_of_report():
+    """The parts of the report: tables and figures of each work, and of whom they are."""
+    parts = {
+        study: {
+            "tables": study_tables(study),
+            "figures": [Path(path).stem for path in study_figures(study)],
+            "cohorts": cohorts_of(config["studies"][study]),
+            **cohort_description(study),
+        }
+        for study in STUDIES
+    }
+    if COLLECTIONS:
+        figures = [Path(path).stem for path in meta_figures(COLLECTIONS)]
+        parts["meta_analysis"] = {"tables": meta_tables(COLLECTIONS), "figures": figures}
+    return parts
 
 
 def effect_tables(wildcards):
@@ -688,6 +718,7 @@ def tell_summary():
     summary = Path("results/summary.md")
     if summary.exists() and summary.stat().st_mtime >= START:
         print(summary.read_text())
+        print("The report of this run, for a browser: results/report/index.html")
 
 
 def frame_selection(wildcards):

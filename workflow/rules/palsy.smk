@@ -178,13 +178,14 @@ rule tabulate_palsy:
 
 
 rule plot_palsy:
-    """Confusion matrices of the published model, ROC curves of it, its branches and the control."""
+    """Confusion matrices and calibration of the published model, ROC curves of it, its branches and the control."""
     input:
         predictions=of_every_fold("palsy", "predictions"),
         metrics="results/studies/palsy/metrics.parquet",
     output:
         confusion=multiext("results/figures/palsy_confusion", ".png", ".svg"),
         roc=multiext("results/figures/palsy_roc", ".png", ".svg"),
+        calibration=multiext("results/figures/palsy_calibration", ".png", ".svg"),
     log:
         "logs/plot_palsy.log",
     benchmark:
@@ -193,6 +194,7 @@ rule plot_palsy:
         "../../envs/report.yaml"
     params:
         **cohort_description("palsy"),
+        bootstrap=lookup("studies/palsy/bootstrap", within=config),
         code=code_stamp("report.figures", "report.classification", "studies.palsy"),
     script:
         "../scripts/plot_palsy.py"

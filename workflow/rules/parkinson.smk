@@ -246,13 +246,14 @@ rule tabulate_parkinson:
 
 
 rule plot_parkinson:
-    """Confusion matrices and ROC curves."""
+    """Confusion matrices, ROC and calibration curves."""
     input:
         predictions=of_every_fold("parkinson", "predictions"),
         metrics="results/studies/parkinson/metrics.parquet",
     output:
         confusion=multiext("results/figures/parkinson_confusion", ".png", ".svg"),
         roc=multiext("results/figures/parkinson_roc", ".png", ".svg"),
+        calibration=multiext("results/figures/parkinson_calibration", ".png", ".svg"),
     log:
         "logs/plot_parkinson.log",
     benchmark:
@@ -261,6 +262,7 @@ rule plot_parkinson:
         "../../envs/report.yaml"
     params:
         **cohort_description("parkinson"),
+        bootstrap=lookup("studies/parkinson/bootstrap", within=config),
         model=SHOWN_MODEL,
         code=code_stamp("report.figures", "report.classification", "studies.parkinson"),
     script:

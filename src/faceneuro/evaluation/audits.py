@@ -383,6 +383,41 @@ def calibration_error(
     return np.abs((weights * (score - ill)) @ inside).sum(axis=1) / weights.sum(axis=1)
 
 
+def reliability(people: pd.DataFrame, resamples: int, seed: int) -> pd.DataFrame:
+    """What share of the subjects who get about such a probability is ill, beside what to expect if it can be trusted.
+
+    Parameters
+    ----------
+    people
+        From :func:`held_out`.
+    resamples, seed
+        Of the outcomes drawn from the probabilities.
+
+    Returns
+    -------
+    One row per bin of :func:`calibration`, by probability: ``n``, ``probability`` (mean), ``share`` (who are ill, with
+    Wilson's 95 % interval, ``ci_low`` and ``ci_high``), and ``expected_low`` and ``expected_high``, between which 95 %
+    of the shares of a calibrated model lie.
+
+    References
+    ----------
+    Broecker, Smith, Weather and Forecasting 22, 2007 (resampled outcomes of each bin).
+    """
+    from scipy.stats import binomtest
+
+    ill, score = people["ill"].to_numpy(bool), people["probability"].to_numpy(float)
+    drawn = np.random.default_rng(seed).random((resamples, len(score))) < score
+    bins = _bins(score)
+    rows = []
+    for each in np.unique(bins):
+        mine = bins == each
+        found = binomtest(int(ill[mine].sum()), int(mine.sum())).proportion_ci(method="wilson")
+        low, high = percentile_interval(drawn[:, mine].mean(axis=1))
+        rows.append((int(mine.sum()), score[mine].mean(), ill[mine].mean(), found.low, found.high, low, high))
+    names = ("n", "probability", "share", "ci_low", "ci_high", "expected_low", "expected_high")
+    return pd.DataFrame(rows, columns=list(names))
+
+
 def _bins(score: Doubles) -> npt.NDArray[np.int64]:
     """Bin of each subject; of about equal counts, equal probabilities in one bin."""
     count = int(np.clip(len(score) // PER_BIN, 1, BINS))

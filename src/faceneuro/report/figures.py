@@ -1,4 +1,4 @@
-"""Figures of a study with two classes or more: learning curves, confusion matrices, ROC."""
+"""Figures of a study with two classes or more: learning curves, confusion matrices, ROC, calibration."""
 
 import os
 from collections.abc import Sequence
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from faceneuro.evaluation.audits import held_out, reliability
 from faceneuro.evaluation.metrics import class_probabilities, units
 from faceneuro.report.drawing import COLOURS, DASHES, drawing
 
@@ -167,6 +168,62 @@ def roc_curves(
             below.set_axis_off()
             below.legend(*axes.get_legend_handles_labels(), loc="upper center", title="area and its 95 % interval")
         panels[0].set_ylabel(f"true positive rate ({classes[1]})" if two else "true positive rate")
+
+
+def calibration_curve(
+    predictions: pd.DataFrame,
+    model: str,
+    classes: Sequence[str],
+    caption: str,
+    stem: str | os.PathLike,
+    *,
+    resamples: int,
+    seed: int,
+) -> None:
+    """The share who are ill of the subjects held out that get about such a probability; each subject is a tick.
+
+    Parameters
+    ----------
+    predictions, model, classes, caption, stem
+        As for :func:`confusion_matrices`; all classes but the first are ill.
+    resamples, seed
+        As for :func:`faceneuro.evaluation.audits.reliability`.
+    """
+    mine = predictions[(predictions["protocol"] == "grouped") & (predictions["model"] == model)]
+    with drawing(stem, (5.2, 4.6), f"{model}: calibration, subjects held out", caption) as figure:
+        axes = figure.subplots()
+        if mine.empty:
+            axes.set_axis_off()
+            axes.text(0.5, 0.5, "The protocol grouped was not run: no subject was held out.", ha="center", fontsize=9)
+            return
+        people = held_out(mine, model, classes[0])
+        bins = reliability(people, resamples, seed)
+        axes.set_title(f"n = {len(people)}, in bins of the sizes given")
+        axes.plot([0, 1], [0, 1], color="#888888", lw=0.8)
+        at = bins["probability"]
+        label = "where 95 % of calibrated models are"
+        axes.vlines(at, bins["expected_low"], bins["expected_high"], color="#BBBBBB", lw=9, alpha=0.6, label=label)
+        spread = [bins["share"] - bins["ci_low"], bins["ci_high"] - bins["share"]]
+        axes.errorbar(
+            at,
+            bins["share"],
+            np.clip(spread, 0, None),
+            fmt="o",
+            color=COLOURS[0],
+            capsize=2,
+            label="share, 95 % interval",
+        )
+        for row in bins.itertuples():
+            axes.annotate(f"{row.n}", (row.probability, row.share), (5, 4), textcoords="offset points", fontsize=8)
+        for ill, place in ((True, 1.06), (False, -0.06)):
+            mine = people.loc[people["ill"] == ill, "probability"]
+            axes.plot(mine, np.full(len(mine), place), "|", color=COLOURS[ill], markersize=9)
+        axes.set_xlim(-0.03, 1.03)
+        axes.set_ylim(-0.11, 1.11)
+        sick = classes[1] if len(classes) == 2 else f"not {classes[0]}"
+        axes.set_xlabel(f"probability of {sick}")
+        axes.set_ylabel(f"share who are {sick} (ticks: each subject)")
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
 
 
 def _roc(hit: pd.Series, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,29 @@
+rule write_report:
+    """One page of everything that was found: claims, numbers, audits, figures, and how far they can be trusted."""
+    input:
+        claims="results/tables/claims.csv",
+        audits=audits_table(),
+        quality="results/tables/quality.csv",
+        manifest="results/provenance.json",
+        tables=expand("results/tables/{name}.md", name=table_names()),
+        figures=drawings(),
+        sheets=contact_sheets(),
+    output:
+        page="results/report/index.html",
+    log:
+        "logs/write_report.log",
+    benchmark:
+        "benchmarks/write_report.tsv"
+    conda:
+        "../../envs/report.yaml"
+    params:
+        studies=parts_of_report(),
+        code=code_stamp("report.page"),
+    script:
+        "../scripts/write_report.py"
+
+
+rule report:
+    """The report of everything that the configuration asks for."""
+    input:
+        rules.write_report.output,
