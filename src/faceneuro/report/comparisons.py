@@ -1,7 +1,8 @@
 """What tables of models share: a number and its interval as text, differences between models, verdicts on claims."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import pandas as pd
 
@@ -13,8 +14,16 @@ FAILS = "does not hold"
 NOT_RUN = "not run"
 """Verdicts. A claim that one model is better than another is not shown where it is, but within the interval."""
 
+CONTROL = "Control"
+BEYOND = "Beyond the paper"
+"""How a claim begins that is not the paper's: a check of the data, or what the paper does not ask."""
+
 UNTRAINED = "untrained"
 """The word by which a model's note says that its image backbone has random weights."""
+
+_WORST_FIRST = (FAILS, NOT_SHOWN, HOLDS)
+
+Key = TypeVar("Key", bound=Hashable)
 
 View = tuple[str, str]
 """Level and aggregation of a metric, see :mod:`faceneuro.evaluation.metrics`."""
@@ -22,11 +31,30 @@ View = tuple[str, str]
 
 @dataclass(frozen=True)
 class Claim:
-    """What is said, whether it holds on this cohort, and the numbers that decide it."""
+    """What is said, whether it holds on this cohort, and the numbers that decide it.
+
+    Attributes
+    ----------
+    claim, verdict, evidence
+        A sentence, a verdict, and all numbers that it rests on.
+    in_print, here
+        The number that decides, as it is printed (empty if it is not) and with its 95 % interval on this cohort.
+    p_value
+        Of the comparison that decides; NaN if there is none.
+    models
+        Whose results it rests on, by their names in the table's column ``model``, with commas between them.
+    headline
+        Whether the paper stands on it; true of one claim of a study.
+    """
 
     claim: str
     verdict: str
     evidence: str
+    in_print: str = ""
+    here: str = ""
+    p_value: float = float("nan")
+    models: str = ""
+    headline: bool = False
 
 
 def verdict_on(difference: Mapping) -> str:
@@ -45,7 +73,25 @@ def verdict_on(difference: Mapping) -> str:
 def worst_of(verdicts: Iterable[str]) -> str:
     """A claim that rests on several comparisons is as good as the worst of them."""
     found = set(verdicts)
-    return next(verdict for verdict in (FAILS, NOT_SHOWN, HOLDS) if verdict in found)
+    return next(verdict for verdict in _WORST_FIRST if verdict in found)
+
+
+def decisive(differences: Mapping[Key, Mapping]) -> Key:
+    """Which of several comparisons speaks against a claim most: of those with the worst verdict, the one whose
+    difference is the least for the width of its interval, so that metrics of any unit compare.
+
+    Parameters
+    ----------
+    differences
+        ``difference``, ``ci_low`` and ``ci_high`` of each; at least one.
+    """
+
+    def favour(key: Key) -> tuple[int, float]:
+        gap = differences[key]
+        width = gap["ci_high"] - gap["ci_low"]
+        return _WORST_FIRST.index(verdict_on(gap)), gap["difference"] / width if width > 0 else gap["difference"]
+
+    return min(differences, key=favour)
 
 
 def difference_between(
@@ -91,6 +137,11 @@ def difference_text(gap: Mapping, form: str = "+.1f") -> str:
     """A difference, its limits and its p-value."""
     p = p_text(gap["p_value"])
     return interval_text(gap, "difference", form) + (f" (p {p})" if p.startswith("<") else f" (p = {p})" if p else "")
+
+
+def against_text(name: str, ours: float, theirs: float, form: str) -> str:
+    """Two numbers side by side, as they are printed; empty if either is not."""
+    return "" if pd.isna(ours) or pd.isna(theirs) else f"{name} {ours:{form}} against {theirs:{form}}"
 
 
 def p_text(value: float) -> str:
@@ -188,18 +239,19 @@ def tidy(frame: pd.DataFrame, differences: pd.DataFrame, scale: float = 1.0, **m
         The results, rows of the kind "row".
     differences
         From :func:`faceneuro.evaluation.paired.paired_differences`, rows of the kind "difference": ``against`` the
-        second model, multiplied by ``scale``.
+        second model, multiplied by ``scale``. Their protocol is that of the results, unless they have a column of it.
     **more
         Rows of further kinds, by name.
     """
-    same = {name: frame[name].iloc[0] for name in ("study", "protocol", "cohort", "cohort_note")}
+    names = [name for name in ("study", "protocol", "cohort", "cohort_note") if name not in differences]
+    same = {name: frame[name].iloc[0] for name in names}
     scaled = {name: scale * differences[name] for name in ("difference", "ci_low", "ci_high")}
     compared = differences.assign(kind="difference", **scaled, **same)
     compared = compared.rename(columns={"difference": "reproduced", "model_a": "model", "model_b": "against"})
     parts = [
         frame.assign(kind="row"),
         compared.astype({"n_subjects": "Int64"}),
-        *(rows.assign(kind=kind, study=same["study"]) for kind, rows in more.items()),
+        *(rows.assign(kind=kind, study=frame["study"].iloc[0]) for kind, rows in more.items()),
     ]
     everything = pd.concat(parts, ignore_index=True)
     first = ["kind", "study", "row"]

@@ -2,13 +2,14 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import NamedTuple
+from dataclasses import asdict, dataclass, replace
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from faceneuro.report.classification import cohort_note
 from faceneuro.report.comparisons import (
+    CONTROL,
     FAILS,
     HOLDS,
     NOT_RUN,
@@ -16,7 +17,9 @@ from faceneuro.report.comparisons import (
     UNTRAINED,
     Claim,
     View,
+    against_text,
     claims_table,
+    decisive,
     difference_between,
     difference_text,
     interval_text,
@@ -69,9 +72,6 @@ OK = "ok"
 BACKGROUND_PREDICTS = "the background predicts the label"
 SHUFFLED_PREDICT = "shuffled measures predict the label"
 """Verdicts on controls."""
-
-CONTROL = "Control"
-"""How a claim begins that is not the paper's but a check of the data."""
 
 FUSIONS = {10: (3, 6), 11: (3, 7), 12: (3, 6), 13: (3, 7)}
 """Rows of the paper that fuse two others."""
@@ -231,40 +231,54 @@ class _Found:
 
 def _compare(found: _Found, claim: str, better: str, others: Sequence[str], published: str) -> Claim:
     """A model against some others: the claim is as good as the worst of the comparisons."""
+    in_print = against_text("F1", found.printed(better), found.printed(others[0]), ".2f")
+    about = {"in_print": in_print, "models": ", ".join([better, *others])}
     if missing := found.missing(better, *others):
-        return Claim(claim, NOT_RUN, missing)
+        return Claim(claim, NOT_RUN, missing, **about)
     differences = {other: found.difference(better, other) for other in others}
     if absent := [other for other, difference in differences.items() if difference is None]:
-        return Claim(claim, NOT_RUN, f"{better} was not compared with {' or '.join(absent)}.")
+        return Claim(claim, NOT_RUN, f"{better} was not compared with {' or '.join(absent)}.", **about)
     worst = worst_of(verdict_on(difference) for difference in differences.values())
     said = [f"{other} {found.f1(other)}, difference {difference_text(gap)}" for other, gap in differences.items()]
-    return Claim(claim, worst, f"F1 of {better} {found.f1(better)}; of {'; of '.join(said)}. {published}")
+    evidence = f"F1 of {better} {found.f1(better)}; of {'; of '.join(said)}. {published}"
+    other = decisive(differences)
+    return Claim(claim, worst, evidence, **about | _in_short(found, better, other, differences[other]))
+
+
+def _in_short(found: _Found, better: str, other: str, gap: pd.Series) -> dict[str, Any]:
+    """The comparison that decides, in F1: as printed, here, and how sure it is."""
+    ours, theirs = (found.value(model, "f1", AS_PUBLISHED)["reproduced"] for model in (better, other))
+    here = f"{against_text('F1', ours, theirs, '.1f')} of {other}: {interval_text(gap, 'difference', '+.1f')}"
+    in_print = against_text("F1", found.printed(better), found.printed(other), ".2f")
+    return {"in_print": in_print, "here": here, "p_value": float(gap["p_value"])}
 
 
 def _fusion(found: _Found) -> Claim:
-    return _compare(
+    claim = _compare(
         found,
         "Early fusion of measures and image (row 10) beats both of its branches (rows 3 and 6).",
         EARLY,
         (MEASURES, MIXER),
         _printed(found, EARLY, MEASURES, MIXER),
     )
+    return replace(claim, headline=True)
 
 
 def _gain(found: _Found) -> Claim:
     """The paper's word is significant; it gives no interval and names no test."""
     claim = "The gain of early fusion over its better branch is larger than its uncertainty."
+    models = ", ".join([EARLY, MEASURES, MIXER])
     if missing := found.missing(EARLY, MEASURES, MIXER):
-        return Claim(claim, NOT_RUN, missing)
+        return Claim(claim, NOT_RUN, missing, models=models)
     branches = {branch: found.value(branch, "f1", AS_PUBLISHED)["reproduced"] for branch in (MEASURES, MIXER)}
     better = max(branches, key=branches.get)
     gap = found.difference(EARLY, better)
     if gap is None:
-        return Claim(claim, NOT_RUN, f"{EARLY} was not compared with {better}.")
+        return Claim(claim, NOT_RUN, f"{EARLY} was not compared with {better}.", models=models)
+    in_short = _in_short(found, EARLY, better, gap) | {"models": models}
     if pd.isna(gap["ci_low"]):
-        return Claim(
-            claim, NOT_SHOWN, f"Against {better}, F1 changes by {difference_text(gap)}: too few for an interval."
-        )
+        evidence = f"Against {better}, F1 changes by {difference_text(gap)}: too few for an interval."
+        return Claim(claim, NOT_SHOWN, evidence, **in_short)
     verdict = HOLDS if gap["ci_low"] > 0 else FAILS
     lies = "above" if gap["ci_low"] > 0 else "below" if gap["ci_high"] < 0 else "around"
     area = found.difference(EARLY, better, "roc_auc", BY_SUBJECT)
@@ -276,6 +290,7 @@ def _gain(found: _Found) -> Claim:
         verdict,
         f"Against {better}, the better branch here, F1 changes by {difference_text(gap)}: the interval lies {lies} "
         f"zero.{areas}{claimed}",
+        **in_short,
     )
 
 

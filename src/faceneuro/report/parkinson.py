@@ -3,19 +3,22 @@
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from faceneuro.evaluation.sources import GOOD, UNKNOWN, overall_verdict
 from faceneuro.report.classification import cohort_note
 from faceneuro.report.comparisons import (
+    BEYOND,
     FAILS,
     NOT_RUN,
     UNTRAINED,
     Claim,
     View,
+    against_text,
     claims_table,
+    decisive,
     difference_between,
     difference_text,
     interval_text,
@@ -99,9 +102,6 @@ PAIRS = (
     (ORDINAL, OURS),
 )
 """Models to compare."""
-
-BEYOND = "Beyond the paper"
-"""How a claim begins that is not the paper's."""
 
 PATIENTS = 145
 """Subjects with the disease in the paper."""
@@ -259,6 +259,7 @@ def judge_claims(frame: pd.DataFrame, differences: pd.DataFrame) -> pd.DataFrame
             BASELINES,
             ("f1/macro",),
             beside=("roc_auc",),
+            headline=True,
         ),
         _compare(
             found,
@@ -305,15 +306,20 @@ def _compare(
     others: Sequence[str],
     metrics: Sequence[str],
     beside: Sequence[str] = (),
+    headline: bool = False,
 ) -> Claim:
     """A model against some others, in metrics that decide and in some that are told beside."""
+    first = (found.printed(model, metrics[0]) for model in (better, others[0]))
+    in_print = against_text(NAMES[metrics[0]], *first, ".4f")
+    about = {"in_print": in_print, "models": ", ".join([better, *others]), "headline": headline}
     missing = not_run_sentence(found.frame, [better, *others])
     run = [other for other in others if found.run(other)]
     if not run or not found.run(better):
-        return Claim(claim, NOT_RUN, missing)
+        return Claim(claim, NOT_RUN, missing, **about)
     if absent := [other for other in run if any(found.difference(better, other, name) is None for name in metrics)]:
-        return Claim(claim, NOT_RUN, f"{better} was not compared with {' or '.join(absent)}.")
-    worst = worst_of(verdict_on(found.gain(better, other, metric)) for other in run for metric in metrics)
+        return Claim(claim, NOT_RUN, f"{better} was not compared with {' or '.join(absent)}.", **about)
+    gains = {(other, metric): found.gain(better, other, metric) for other in run for metric in metrics}
+    worst = worst_of(map(verdict_on, gains.values()))
     said = [_values(found, better, run, metric) for metric in metrics]
     for other in run:
         gaps = {NAMES[metric]: found.difference(better, other, metric) for metric in beside}
@@ -321,7 +327,17 @@ def _compare(
         said += [f"Differences from {other} in other metrics: {', '.join(told)}."] if told else []
     # One comparison that fails decides, whatever those that were not run would have shown.
     verdict = NOT_RUN if missing and worst != FAILS else worst
-    return Claim(claim, verdict, " ".join([*said, *([missing] if missing else [])]))
+    about |= _in_short(found, better, *decisive(gains)) if verdict != NOT_RUN else {}
+    return Claim(claim, verdict, " ".join([*said, *([missing] if missing else [])]), **about)
+
+
+def _in_short(found: _Found, better: str, other: str, metric: str) -> dict[str, Any]:
+    """The comparison that decides: as printed, here, and how sure it is."""
+    name, gap = NAMES[metric], found.difference(better, other, metric)
+    ours, theirs = (_view(found.frame, model, POOLED).loc[metric, "reproduced"] for model in (better, other))
+    here = f"{against_text(name, ours, theirs, '.2f')} of {other}: {interval_text(gap, 'difference', '+.2f')}"
+    in_print = against_text(name, found.printed(better, metric), found.printed(other, metric), ".4f")
+    return {"in_print": in_print, "here": here, "p_value": float(gap["p_value"])}
 
 
 def _values(found: _Found, better: str, others: Sequence[str], metric: str) -> str:
