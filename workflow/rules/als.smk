@@ -90,8 +90,9 @@ rule train_als_fold:
 
 
 rule tabulate_als:
-    """Table I of the paper beside what both protocols give here."""
+    """Table I of the paper beside what both protocols give here, and which of its claims hold."""
     input:
+        predictions=of_every_fold("als", "predictions"),
         metrics="results/studies/als/metrics.parquet",
         published=published("als_table1.csv"),
     output:
@@ -104,7 +105,8 @@ rule tabulate_als:
         "../../envs/report.yaml"
     params:
         **cohort_description("als"),
-        code=code_stamp("report.classification", "studies.als"),
+        bootstrap=lookup("studies/als/bootstrap", within=config),
+        code=code_stamp("report.als", "evaluation.paired", "studies.als"),
     script:
         "../scripts/tabulate_als.py"
 

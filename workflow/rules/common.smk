@@ -533,7 +533,17 @@ def table_names():
     validation = ["measurement_validation"] if FILMED_COHORTS else []
     intake = ["intake"] if OWN_COHORTS else []
     audits = ["audits"] if classifying_studies() else []
-    return [*studies, *audits, *validation, *intake, "quality", *meta_tables(COLLECTIONS)]
+    claims = ["claims"] if STUDIES or COLLECTIONS else []
+    return [*claims, *studies, *audits, *validation, *intake, "quality", *meta_tables(COLLECTIONS)]
+
+
+def claimed_tables(wildcards):
+    """The tables of the studies, whose claims are judged; there must be one, or the review."""
+    if not STUDIES and not COLLECTIONS:
+        raise WorkflowError(
+            "config keys studies, meta_analysis: there is no claim of a paper to judge; add a study or the review"
+        )
+    return [f"results/tables/{study}.csv" for study in STUDIES]
 
 
 def intake_table(wildcards):

@@ -1,9 +1,11 @@
-"""Metrics of the ALS study -> Table I of the paper, published and reproduced."""
+"""Predictions and metrics of the ALS study -> Table I of the paper, published and reproduced, and what follows."""
 
 from pathlib import Path
 
+from faceneuro.evaluation.paired import paired_differences
+from faceneuro.report.als import COMPARED, PAIRS, judge_claims
 from faceneuro.report.classification import classification_table, write_classification
-from faceneuro.studies.als import PUBLISHED_MODEL, TABLE_ROWS
+from faceneuro.studies.als import CLASSES, PUBLISHED_MODEL, TABLE_ROWS
 from faceneuro.tables import read_table
 from faceneuro.workflow import job
 
@@ -17,4 +19,10 @@ with job(snakemake):
         virtual=snakemake.params.virtual,
         permuted=snakemake.params.permuted,
     )
-    write_classification(table, Path(snakemake.output.csv).with_suffix(""), "ALS from orofacial video (Table I)")
+    predictions = read_table(snakemake.input.predictions)
+    held_out = predictions[predictions["protocol"] == "grouped"]
+    differences = paired_differences(held_out, PAIRS, COMPARED, CLASSES, **snakemake.params.bootstrap)
+    stem = Path(snakemake.output.csv).with_suffix("")
+    write_classification(
+        table, differences, judge_claims(table, differences), stem, "ALS from orofacial video (Table I)"
+    )

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from faceneuro.report.comparisons import claims_table, tally, tidy
 from faceneuro.report.tables import Table, write_files
 
 EXTRA_ROWS = {
@@ -59,7 +60,7 @@ def classification_table(
     Returns
     -------
     One row per protocol, model, level, aggregation and cell: study, row, metric, published, reproduced, ci_low,
-    ci_high, protocol, model, level, aggregation, cohort, n, n_subjects, note.
+    ci_high, protocol, model, level, aggregation, cohort, cohort_note, n, n_subjects.
     """
     printed = pd.read_csv(published, comment="#").set_index("class")
     found = metrics.set_index(["protocol", "model", "level", "aggregation", "metric"])
@@ -88,9 +89,9 @@ def classification_table(
                             "level": level,
                             "aggregation": aggregation,
                             "cohort": cohort,
+                            "cohort_note": cohort_note(virtual, permuted),
                             "n": value["n"],
                             "n_subjects": value["n_subjects"],
-                            "note": cohort_note(virtual, permuted),
                         }
                     )
     return pd.DataFrame(rows)
@@ -102,20 +103,29 @@ def cohort_note(virtual: bool, permuted: bool) -> str:
     return note + ("; negative control, labels permuted over subjects" if permuted else "")
 
 
-def write_classification(frame: pd.DataFrame, stem: str | os.PathLike, title: str) -> None:
-    """Write a classification table, from :func:`classification_table`, as .csv, .md and .tex.
+def write_classification(
+    frame: pd.DataFrame, differences: pd.DataFrame, claims: pd.DataFrame, stem: str | os.PathLike, title: str
+) -> None:
+    """Write a classification table as .csv (everything), .md and .tex (what one reads).
 
     Parameters
     ----------
     frame
-        The table.
+        From :func:`classification_table`.
+    differences
+        From :func:`faceneuro.evaluation.paired.paired_differences`, of the protocol of the headline; may be empty.
+    claims
+        Rows of :class:`~faceneuro.report.comparisons.Claim`.
     stem
         Path without suffix.
     title
         Of the readable tables.
     """
-    lead = [_warning(frame), *([_headline(frame)] if HEADLINE in _views(frame) else [])]
-    write_files(stem, frame, title, lead, [_report(frame), _comparison(frame)], _remarks(frame))
+    judged = f"Of {len(claims)} claims of the paper: {tally(claims['verdict'])}."
+    lead = [_warning(frame), *([_headline(frame)] if HEADLINE in _views(frame) else []), judged]
+    everything = tidy(frame, differences.assign(protocol=HEADLINE[0]), claim=claims)
+    tables = [_report(frame), _comparison(frame), claims_table("Claims", claims)]
+    write_files(stem, everything, title, lead, tables, _remarks(frame))
 
 
 def _shown_model(frame: pd.DataFrame) -> str:
@@ -178,7 +188,7 @@ def _value(value: float, metric: str) -> str:
 
 
 def _warning(frame: pd.DataFrame) -> str:
-    cohort, note = frame[["cohort", "note"]].iloc[0]
+    cohort, note = frame[["cohort", "cohort_note"]].iloc[0]
     subjects = frame["n_subjects"].max()
     return f"Cohort {cohort}: {note}; {subjects} subjects. In brackets: 95 % intervals, bootstrapped over subjects."
 
@@ -210,4 +220,7 @@ def _remarks(frame: pd.DataFrame) -> list[str]:
         "Intervals are percentiles of a bootstrap over subjects, stratified by class. Tested units of all folds are "
         "pooled; means over folds and the level of clips are in the CSV file of the same name.",
         "Precision without any prediction of the class counts as 0. The published report gives no intervals.",
+        "A printed number **holds** where the interval here lies above chance and reaches it, and **does not hold** "
+        "where all of the interval lies below it; a comparison holds where the whole interval of the paired difference "
+        "is above zero, and does not hold where the difference is not above zero. In between is **not shown**.",
     ]

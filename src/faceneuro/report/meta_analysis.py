@@ -85,7 +85,7 @@ def write_judgement(
     ]
     write_files(
         stem,
-        frame[[*columns, "shortest_equal", "recovered", "evidence"]],
+        frame[[*columns, "shortest_equal", "recovered", "evidence", "in_print", "here", "headline"]],
         "Meta-analysis: the claims of the review, recomputed",
         lead,
         tables,

@@ -573,7 +573,8 @@ def write_synthesis(
     renamed = {"row": "model", "trivial": "against", "against": "reference", "difference": "reproduced"}
     fought = contests.rename(columns=renamed | {"n_people": "n_subjects", "outcome": "verdict"})
     sizes = pd.DataFrame([{"model": model, **size._asdict()} for model, size in (parameters or {}).items()])
-    everything = tidy(frame, differences, claim=claims, contest=fought, verdict=told, parameters=sizes)
+    said = claims.assign(note=_made_note(made))
+    everything = tidy(frame, differences, claim=said, contest=fought, verdict=told, parameters=sizes)
     features = [key for key in _columns(frame) if key[0] in {"lpips", "pl", *SUBSTITUTES["lpips"], *SUBSTITUTES["pl"]}]
     pixels = [key for key in _columns(frame) if key not in features]
     exact = _shown(frame, EXACT)
@@ -707,6 +708,13 @@ def _made_sentence(made: Made) -> list[str]:
         f"{PAPER_PIXELS} x {PAPER_PIXELS}. Such a network shows that the pipeline runs and how its rows compare, not "
         "what the paper's can do."
     ]
+
+
+def _made_note(made: Made) -> str:
+    """What a reader must know of every verdict; empty where images are the paper's size."""
+    if made.pixels == PAPER_PIXELS:
+        return ""
+    return f"networks of size {made.size}, {made.pixels} x {made.pixels} pixels, {made.steps:,} steps of training"
 
 
 def _learnt_from(pairs: pd.DataFrame) -> list[str]:

@@ -38,12 +38,23 @@ LOWEST = "Andrea Bandini et al."
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence of the review (in our words), where it stands, and what its own data say to it."""
+    """A sentence of the review (in our words), where it stands, and what its own data say to it.
+
+    Attributes
+    ----------
+    in_print, here
+        The number that it is about, as printed and recomputed; empty where it is about no one number.
+    headline
+        Whether the review stands on it.
+    """
 
     where: str
     claim: str
     verdict: str
     evidence: str
+    in_print: str = ""
+    here: str = ""
+    headline: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,7 +93,7 @@ class Review:
 
 
 def judge(review: Review) -> pd.DataFrame:
-    """All claims, the most consequential first: where, claim, verdict, evidence."""
+    """All claims, the most consequential first, a row per :class:`Claim`."""
     return pd.DataFrame([asdict(judged(review)) for judged in _CLAIMS])
 
 
@@ -117,6 +128,9 @@ def _headline(review: Review) -> Claim:
         f"The review's own Fig. 3 pools the same rows to {_percent(own)}, recomputed here; no estimator gives more "
         f"than {nearest:.2f} % (fixed effect: {others['FE']:.2f} %). The claimed interval is "
         f"{(own.ci_high - own.ci_low) / (high - low):.0f} times narrower than the figure's.",
+        in_print=f"{estimate:.2f} % [{low:.2f}, {high:.2f}]",
+        here=_percent(own),
+        headline=True,
     )
 
 
@@ -128,6 +142,8 @@ def _figure(review: Review) -> Claim:
         f"All rows pool to {printed[0]:.2f} % (95 % CI {printed[1]:.2f} to {printed[2]:.2f}).",
         _verdict(np.allclose(printed, [own.estimate, own.ci_low, own.ci_high], atol=0.02)),
         f"Recomputed: {_percent(own)}. This is the number that the review should have put into its abstract.",
+        in_print=f"{printed[0]:.2f} % [{printed[1]:.2f}, {printed[2]:.2f}]",
+        here=_percent(own),
     )
 
 
@@ -143,6 +159,8 @@ def _dementia(review: Review) -> Claim:
         f"{top['accuracy']:.2f} % is one of {len(rows)} dementia effect sizes, the largest ({top['study']}); they "
         f"range from {rows['accuracy'].min():.0f} % and pool to {_percent(merged)}. The text says "
         f"{review.number('text', 'dementia', 'estimate'):.2f} %.",
+        in_print=f"{claimed:.0f} %",
+        here=_percent(merged),
     )
 
 
@@ -158,6 +176,8 @@ def _bells_palsy(review: Review) -> Claim:
         f"It is the effect size of one study ({', '.join(single) or 'none'}), which Fig. 3 lists in a block of its "
         f"own. All {len(rows)} of Bell's palsy pool to {_percent(merged)}; the text gives the other two, "
         f"{review.number('text', 'bells_palsy', 'estimate'):.2f} %. The difference is small.",
+        in_print=f"{claimed:.1f} %",
+        here=_percent(merged),
     )
 
 
@@ -173,6 +193,8 @@ def _als_and_stroke(review: Review) -> Claim:
         f"rows one is the study of ALS and stroke ({LOWEST}, {motor.set_index('study').loc[LOWEST, 'accuracy']:.2f} "
         f"%) and at least three are of Parkinson's disease. Stroke has its own block: "
         f"{_percent(pool_rows(stroke))}, above the overall estimate.",
+        in_print=f"{claimed:.1f} %",
+        here=_percent(both),
     )
 
 

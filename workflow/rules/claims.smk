@@ -1,0 +1,19 @@
+rule tabulate_claims:
+    """Which claims of the papers hold here: the verdicts of all studies, and on the review, in one table."""
+    input:
+        studies=claimed_tables,
+        audits="results/tables/audits.csv" if classifying_studies() else [],
+        review="results/tables/meta_analysis.csv" if COLLECTIONS else [],
+    output:
+        multiext("results/tables/claims", csv=".csv", md=".md", tex=".tex"),
+    log:
+        "logs/tabulate_claims.log",
+    benchmark:
+        "benchmarks/tabulate_claims.tsv"
+    conda:
+        "../../envs/report.yaml"
+    params:
+        studies=STUDIES,
+        code=code_stamp("report.claims"),
+    script:
+        "../scripts/tabulate_claims.py"
