@@ -71,7 +71,7 @@ def results(tmp_path):
             ("meta_analysis", "pools to <89> %", "89.25", "80.71", "does not follow", "25 rows", True),
         ],
         columns=["study", "claim", "published", "here", "verdict", "sure", "headline"],
-    ).assign(why="Because of <script>alert(1)</script> & more.", paper="")
+    ).assign(reservations=["a gap", "", None], why="Because of <script>alert(1)</script> & more.", paper="")
     audits = pd.DataFrame(
         [
             ("als", "random frames held out, against subjects held out", "warn", "A gap of 0.50."),
@@ -138,6 +138,7 @@ def test_everything_that_was_found_is_on_the_page(results, tmp_path):
     for claim in results["claims"].itertuples():
         for said in (claim.claim, claim.here, claim.verdict, claim.sure, claim.why):
             assert said in page.text
+    assert "22 people; a gap" in page.text
     for said in [*results["audits"]["sentence"], "people: 1 clip: 0 ok, 1 partial, 0 unusable (S1/c: dark)."]:
         assert said in page.text
     for name in results["tables"]:

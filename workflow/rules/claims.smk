@@ -2,7 +2,7 @@ rule tabulate_claims:
     """Which claims of the papers hold here: the verdicts of all studies, and on the review, in one table."""
     input:
         studies=claimed_tables,
-        audits="results/tables/audits.csv" if classifying_studies() else [],
+        audits=audits_table(),
         review="results/tables/meta_analysis.csv" if COLLECTIONS else [],
     output:
         multiext("results/tables/claims", csv=".csv", md=".md", tex=".tex"),

@@ -247,34 +247,29 @@ def _text(value: Any) -> str:
     return "" if pd.isna(value) else str(value)
 
 
+ANSWERS = ["Claim", "Verdict", "Published", "Here", "How sure", "Why"]
+"""What is said of a claim."""
+
+
+def _answer(claim: Any) -> list[str]:
+    """The cells of a claim, as in :data:`ANSWERS`; what limits a verdict is part of how sure it is."""
+    sure = "; ".join(_text(part) for part in (claim.sure, claim.reservations) if _text(part))
+    return [claim.claim, f"**{claim.verdict}**", _text(claim.published), _text(claim.here), sure, _text(claim.why)]
+
+
 def _claims(claims: pd.DataFrame, study: str) -> Markup:
-    lines = [
-        [row.claim, _text(row.published), _text(row.here), f"**{row.verdict}**", _text(row.sure), _text(row.why)]
-        for row in claims.itertuples()
-    ]
-    header = ["Claim", "Published", "Here", "Verdict", "How sure", "Why"]
-    return table(header, lines, f"Claims: {study}", len(header))
+    lines = [_answer(claim) for claim in claims.itertuples()]
+    return table(ANSWERS, lines, f"Claims: {study}", len(ANSWERS))
 
 
 def _headlines(claims: pd.DataFrame, parts: Sequence[Study]) -> Markup:
     """The one table that answers the question of the page: a line for each work."""
-    lines = []
-    for part in parts:
-        for row in claims[claims["study"] == part.key].itertuples():
-            link = Markup('<a href="#{}">{}</a>').format(part.key, part.about.name)
-            lines.append(
-                [
-                    link,
-                    row.claim,
-                    _text(row.published),
-                    _text(row.here),
-                    f"**{row.verdict}**",
-                    _text(row.sure),
-                    _text(row.why),
-                ]
-            )
-    header = ["Work", "Claim", "Published", "Here", "Verdict", "How sure", "Why"]
-    return table(header, lines, "The main claim of each work", len(header))
+    lines = [
+        [Markup('<a href="#{}">{}</a>').format(part.key, part.about.name), *_answer(claim)]
+        for part in parts
+        for claim in claims[claims["study"] == part.key].itertuples()
+    ]
+    return table(["Work", *ANSWERS], lines, "The main claim of each work", len(ANSWERS) + 1)
 
 
 def _audits(looks: pd.DataFrame, study: str) -> Markup:
