@@ -1,5 +1,6 @@
 """The workflow as its users call it, on tiny virtual cohorts and on the default one."""
 
+import html
 import os
 import shutil
 import signal
@@ -147,6 +148,23 @@ def test_the_study_is_audited_and_the_table_says_how_often_it_was_looked_at(fini
     lead = (finished / "results/tables/audits.md").read_text().split("## ")[0]
     assert f"{len(audits)} looks at the same subjects" in lead
     assert "virtual cohort" in lead
+
+
+def test_the_report_answers_for_every_claim_and_shows_every_figure(finished):
+    page = html.unescape((finished / "results/report/index.html").read_text(encoding="utf-8"))
+    claims = pd.read_csv(finished / "results/tables/claims.csv")
+    assert {"als"} <= set(claims["study"])
+    for claim in claims.itertuples():
+        assert claim.claim in page
+        assert claim.why in page
+        assert f">{claim.verdict}</strong>" in page
+    for sentence in pd.read_csv(finished / "results/tables/audits.csv")["sentence"]:
+        assert sentence in page
+    drawn = [*finished.glob("results/figures/*.svg")]
+    sheets = [*finished.glob("results/figures/*_contact_sheet.png")]
+    assert len(drawn) >= 5
+    assert page.count("<img ") == len(drawn) + len(sheets)
+    assert "Every face in this run was rendered" in page
 
 
 def test_a_second_call_does_nothing(workdir):
