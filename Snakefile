@@ -9,6 +9,10 @@ min_version("9.27")
 configfile: Path(workflow.basedir, "config", "config.yaml")
 
 
+# What `snakemake --report report.zip` says first.
+report: "workflow/report/workflow.rst"
+
+
 # For --sdm apptainer alone; envs/faceneuro.def builds it.
 container: os.path.relpath(Path(workflow.basedir, "faceneuro.sif"))
 

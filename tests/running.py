@@ -110,12 +110,14 @@ def run(
     return ran
 
 
-def run_offline(workdir: Path, config: dict[str, Any], cores: int = 1) -> subprocess.CompletedProcess:
+def run_offline(workdir: Path, config: dict[str, Any], *more: str, cores: int = 1) -> subprocess.CompletedProcess:
     """Call the workflow by its command, in a process that is killed, like all its children, at an internet socket.
+
+    ``more`` is what else the command is given.
 
     Where :data:`CONFINED` is false, without that.
     """
     (workdir / "config.yaml").write_text(yaml.safe_dump({"assets": {"folder": str(ASSETS)}} | config))
     command = [sys.executable, "-c", SNAKEMAKE, "--snakefile", ROOT / "Snakefile", "--configfile", "config.yaml"]
-    command = [*OFFLINE, *map(str, command), "--cores", str(cores)]
+    command = [*OFFLINE, *map(str, command), "--cores", str(cores), *more]
     return subprocess.run(command, cwd=workdir, capture_output=True, text=True)

@@ -1,13 +1,16 @@
 """The workflow as its users call it, on tiny virtual cohorts and on the default one."""
 
 import html
+import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from zipfile import ZipFile
 
 import pandas as pd
 import pytest
@@ -263,6 +266,28 @@ def test_changed_code_runs_again_what_uses_it(finished, tmp_path):
 def test_the_whole_workflow_runs_without_ever_opening_an_internet_socket(again):
     """From recordings to tables, in compiled code too, nobody tries to call out: who does is killed."""
     assert (again / "results" / "summary.md").exists()
+
+
+def test_the_report_of_snakemake_has_every_table_and_figure_once_with_its_caption(again, tmp_path):
+    ran = run_offline(again, TINY, "--report", str(tmp_path / "report.zip"))
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    with ZipFile(tmp_path / "report.zip") as packed:
+        page = packed.read("report/report.html").decode()
+        files = {Path(name).name: packed.read(name) for name in packed.namelist() if "/data/" in name}
+    results, categories, described = (
+        json.loads(re.search(rf'<script id="{part}">\s*var \w+ = (.*);\n', page)[1])
+        for part in ("results", "categories", "workflow-desc")
+    )
+    made = [path for part in ("tables", "figures", "report") for path in (again / "results" / part).iterdir()]
+    assert files == {path.name: path.read_bytes() for path in made}
+    listed = [path for parts in categories.values() for paths in parts.values() for path in paths]
+    assert sorted(listed) == sorted(str(path.relative_to(again)) for path in made)
+    assert set(categories) == {"ALS", "Recordings", "Whole run"}
+    assert categories["ALS"]["Tables"] == [f"results/tables/als.{suffix}" for suffix in ("csv", "md", "tex")]
+    for text in (described, *(result["caption"] for result in results.values())):
+        assert "virtual" in text.lower()
+        assert "system-message" not in text
+    assert results["results/figures/als_roc.svg"]["labels"] == {"study": "ALS", "figure": "ROC curves", "format": "svg"}
 
 
 def test_two_runs_and_any_number_of_cores_give_equal_tables(finished, again):

@@ -96,7 +96,12 @@ rule tabulate_als:
         metrics="results/studies/als/metrics.parquet",
         published=published("als_table1.csv"),
     output:
-        multiext("results/tables/als", csv=".csv", md=".md", tex=".tex"),
+        shown(
+            multiext("results/tables/als", csv=".csv", md=".md", tex=".tex"),
+            part="als",
+            title="Table I: precision, recall and F1",
+            caption="als",
+        ),
     log:
         "logs/tabulate_als.log",
     benchmark:
@@ -118,10 +123,25 @@ rule plot_als:
         histories=of_every_fold("als", "history"),
         metrics="results/studies/als/metrics.parquet",
     output:
-        curves=multiext("results/figures/als_learning_curves", ".png", ".svg"),
-        confusion=multiext("results/figures/als_confusion", ".png", ".svg"),
-        roc=multiext("results/figures/als_roc", ".png", ".svg"),
-        calibration=multiext("results/figures/als_calibration", ".png", ".svg"),
+        curves=shown(
+            multiext("results/figures/als_learning_curves", ".png", ".svg"),
+            part="als",
+            title="Learning curves",
+            caption="learning_curves",
+        ),
+        confusion=shown(
+            multiext("results/figures/als_confusion", ".png", ".svg"),
+            part="als",
+            title="Confusion matrices",
+            caption="confusion",
+        ),
+        roc=shown(multiext("results/figures/als_roc", ".png", ".svg"), part="als", title="ROC curves", caption="roc"),
+        calibration=shown(
+            multiext("results/figures/als_calibration", ".png", ".svg"),
+            part="als",
+            title="Calibration",
+            caption="calibration",
+        ),
     log:
         "logs/plot_als.log",
     benchmark:

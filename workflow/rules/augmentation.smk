@@ -114,7 +114,12 @@ rule tabulate_augmentation:
         conditions="results/studies/synthesis/augmentation/conditions.parquet",
         faces="results/studies/synthesis/faces.parquet",
     output:
-        multiext("results/tables/augmentation", csv=".csv", md=".md", tex=".tex"),
+        shown(
+            multiext("results/tables/augmentation", csv=".csv", md=".md", tex=".tex"),
+            part="synthesis",
+            title="Does synthetic palsy help to detect palsy?",
+            caption="augmentation",
+        ),
     log:
         "logs/tabulate_augmentation.log",
     benchmark:

@@ -5,7 +5,12 @@ rule tabulate_claims:
         audits=audits_table(),
         review="results/tables/meta_analysis.csv" if COLLECTIONS else [],
     output:
-        multiext("results/tables/claims", csv=".csv", md=".md", tex=".tex"),
+        shown(
+            multiext("results/tables/claims", csv=".csv", md=".md", tex=".tex"),
+            part="whole",
+            title="Which claims hold here",
+            caption="claims",
+        ),
     log:
         "logs/tabulate_claims.log",
     benchmark:

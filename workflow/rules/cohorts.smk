@@ -63,7 +63,12 @@ rule tabulate_intake:
         intake=expand("results/cohorts/{cohort}/intake.parquet", cohort=OWN_COHORTS),
         files=expand("results/cohorts/{cohort}/files.parquet", cohort=OWN_COHORTS),
     output:
-        multiext("results/tables/intake", csv=".csv", md=".md", tex=".tex"),
+        shown(
+            multiext("results/tables/intake", csv=".csv", md=".md", tex=".tex"),
+            part="recordings",
+            title="Intake of the data sets",
+            caption="intake",
+        ),
     log:
         "logs/tabulate_intake.log",
     benchmark:

@@ -96,6 +96,16 @@ STUDIES = list(config["studies"])
 PICTURED = ("palsy", "parkinson")
 BACKGROUND_MODELS = [model for model, (images, _) in IMAGES.items() if images == "surroundings"]
 COLLECTIONS = collections(config)
+# The parts of Snakemake's own report.
+PARTS = {
+    "als": "ALS",
+    "palsy": "Facial palsy",
+    "parkinson": "Parkinson",
+    "synthesis": "Synthesis of palsies",
+    "meta_analysis": "Meta-analysis",
+    "recordings": "Recordings",
+    "whole": "Whole run",
+}
 # Asked once: the driver takes its time to answer, and there may be hundreds of training jobs.
 GPU_COUNT = len(devices.visible_devices())
 
@@ -133,6 +143,21 @@ def published(name):
     """A table of numbers as they are printed in a paper; beside the workflow, wherever the results are stored."""
     # However the way to the checkout is written: another path is another input.
     return local(str(Path(workflow.basedir, "resources", "published", name).resolve()))
+
+
+def shown(files, part, title, caption):
+    """Tables, figures or a page as `snakemake --report` lists them: by study, title and format, with a caption."""
+    if not isinstance(files, str):
+        return [shown(file, part, title, caption) for file in files]
+    path = Path(files)
+    kind = path.parent.name.removesuffix("s")
+    return report(
+        files,
+        caption=f"../report/{caption}.rst",
+        category=PARTS[part],
+        subcategory=path.parent.name.capitalize(),
+        labels={"study": PARTS[part], kind: title, "format": path.suffix.removeprefix(".")},
+    )
 
 
 def shards_of(wildcards):

@@ -6,7 +6,12 @@ rule judge_review:
         included=published("meta_analysis_table2.csv"),
         pooled="results/meta_analysis/review/pooled.parquet",
     output:
-        multiext("results/tables/meta_analysis", csv=".csv", md=".md", tex=".tex"),
+        shown(
+            multiext("results/tables/meta_analysis", csv=".csv", md=".md", tex=".tex"),
+            part="meta_analysis",
+            title="Claims of the review, recomputed",
+            caption="meta_analysis",
+        ),
     log:
         "logs/judge_review.log",
     benchmark:
@@ -25,7 +30,12 @@ rule recover_rows:
         studies=published("meta_analysis_studies.csv"),
         statistics=published("meta_analysis_statistics.csv"),
     output:
-        multiext("results/tables/meta_analysis_recovery", csv=".csv", md=".md", tex=".tex"),
+        shown(
+            multiext("results/tables/meta_analysis_recovery", csv=".csv", md=".md", tex=".tex"),
+            part="meta_analysis",
+            title="Illegible rows, solved from the totals",
+            caption="meta_analysis_recovery",
+        ),
     log:
         "logs/recover_rows.log",
     benchmark:
@@ -86,8 +96,18 @@ rule tabulate_effects:
         pooled="results/meta_analysis/{collection}/pooled.parquet",
         rows="results/meta_analysis/{collection}/rows.parquet",
     output:
-        pooled=multiext("results/tables/meta_analysis_{collection}", ".csv", ".md", ".tex"),
-        rows=multiext("results/tables/meta_analysis_{collection}_rows", ".csv", ".md", ".tex"),
+        pooled=shown(
+            multiext("results/tables/meta_analysis_{collection}", ".csv", ".md", ".tex"),
+            part="meta_analysis",
+            title="Pooled: {collection}",
+            caption="meta_analysis_pooled",
+        ),
+        rows=shown(
+            multiext("results/tables/meta_analysis_{collection}_rows", ".csv", ".md", ".tex"),
+            part="meta_analysis",
+            title="Rows: {collection}",
+            caption="meta_analysis_rows",
+        ),
     log:
         "logs/tabulate_effects/{collection}.log",
     benchmark:
@@ -107,11 +127,36 @@ rule plot_effects:
         rows="results/meta_analysis/{collection}/rows.parquet",
         filled="results/meta_analysis/{collection}/filled.parquet",
     output:
-        forest=multiext("results/figures/meta_analysis_{collection}_forest", ".png", ".svg"),
-        funnel=multiext("results/figures/meta_analysis_{collection}_funnel", ".png", ".svg"),
-        galbraith=multiext("results/figures/meta_analysis_{collection}_galbraith", ".png", ".svg"),
-        leave_one_out=multiext("results/figures/meta_analysis_{collection}_leave_one_out", ".png", ".svg"),
-        baujat=multiext("results/figures/meta_analysis_{collection}_baujat", ".png", ".svg"),
+        forest=shown(
+            multiext("results/figures/meta_analysis_{collection}_forest", ".png", ".svg"),
+            part="meta_analysis",
+            title="Forest plot: {collection}",
+            caption="forest",
+        ),
+        funnel=shown(
+            multiext("results/figures/meta_analysis_{collection}_funnel", ".png", ".svg"),
+            part="meta_analysis",
+            title="Funnel plot: {collection}",
+            caption="funnel",
+        ),
+        galbraith=shown(
+            multiext("results/figures/meta_analysis_{collection}_galbraith", ".png", ".svg"),
+            part="meta_analysis",
+            title="Radial plot: {collection}",
+            caption="galbraith",
+        ),
+        leave_one_out=shown(
+            multiext("results/figures/meta_analysis_{collection}_leave_one_out", ".png", ".svg"),
+            part="meta_analysis",
+            title="Leaving one out: {collection}",
+            caption="leave_one_out",
+        ),
+        baujat=shown(
+            multiext("results/figures/meta_analysis_{collection}_baujat", ".png", ".svg"),
+            part="meta_analysis",
+            title="Baujat plot: {collection}",
+            caption="baujat",
+        ),
     log:
         "logs/plot_effects/{collection}.log",
     benchmark:

@@ -161,7 +161,12 @@ rule tabulate_palsy:
         metrics="results/studies/palsy/metrics.parquet",
         published=published("palsy_table1.csv"),
     output:
-        multiext("results/tables/palsy", csv=".csv", md=".md", tex=".tex"),
+        shown(
+            multiext("results/tables/palsy", csv=".csv", md=".md", tex=".tex"),
+            part="palsy",
+            title="Table I: all rows, claims and controls",
+            caption="palsy",
+        ),
     log:
         "logs/tabulate_palsy.log",
     benchmark:
@@ -183,9 +188,21 @@ rule plot_palsy:
         predictions=of_every_fold("palsy", "predictions"),
         metrics="results/studies/palsy/metrics.parquet",
     output:
-        confusion=multiext("results/figures/palsy_confusion", ".png", ".svg"),
-        roc=multiext("results/figures/palsy_roc", ".png", ".svg"),
-        calibration=multiext("results/figures/palsy_calibration", ".png", ".svg"),
+        confusion=shown(
+            multiext("results/figures/palsy_confusion", ".png", ".svg"),
+            part="palsy",
+            title="Confusion matrices",
+            caption="confusion",
+        ),
+        roc=shown(
+            multiext("results/figures/palsy_roc", ".png", ".svg"), part="palsy", title="ROC curves", caption="roc"
+        ),
+        calibration=shown(
+            multiext("results/figures/palsy_calibration", ".png", ".svg"),
+            part="palsy",
+            title="Calibration",
+            caption="calibration",
+        ),
     log:
         "logs/plot_palsy.log",
     benchmark:
@@ -206,7 +223,12 @@ rule tabulate_palsy_measures:
         samples="results/studies/palsy/samples.parquet",
         folds="results/studies/palsy/grouped/folds.parquet",
     output:
-        multiext("results/tables/palsy_measures", csv=".csv", md=".md", tex=".tex"),
+        shown(
+            multiext("results/tables/palsy_measures", csv=".csv", md=".md", tex=".tex"),
+            part="palsy",
+            title="Asymmetry, grade and weak side",
+            caption="palsy_measures",
+        ),
     log:
         "logs/tabulate_palsy_measures.log",
     benchmark:
@@ -258,7 +280,12 @@ rule tabulate_palsy_explanations:
     input:
         explanations=explained_folds(),
     output:
-        multiext("results/tables/palsy_explanations", csv=".csv", md=".md", tex=".tex"),
+        shown(
+            multiext("results/tables/palsy_explanations", csv=".csv", md=".md", tex=".tex"),
+            part="palsy",
+            title="What the models go by",
+            caption="palsy_explanations",
+        ),
     log:
         "logs/tabulate_palsy_explanations.log",
     benchmark:

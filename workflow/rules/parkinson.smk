@@ -78,7 +78,12 @@ rule tabulate_expression_pretraining:
     input:
         predictions=expand("results/pretraining/expression/{family}_predictions.parquet", family=pretrained_families()),
     output:
-        multiext("results/tables/expression_pretraining", csv=".csv", md=".md", tex=".tex"),
+        shown(
+            multiext("results/tables/expression_pretraining", csv=".csv", md=".md", tex=".tex"),
+            part="parkinson",
+            title="Training on expressions before",
+            caption="expression_pretraining",
+        ),
     log:
         "logs/tabulate_expression_pretraining.log",
     benchmark:
@@ -229,7 +234,12 @@ rule tabulate_parkinson:
         audits="results/studies/parkinson/audits.csv",
         published=published("parkinson_table1.csv"),
     output:
-        multiext("results/tables/parkinson", csv=".csv", md=".md", tex=".tex"),
+        shown(
+            multiext("results/tables/parkinson", csv=".csv", md=".md", tex=".tex"),
+            part="parkinson",
+            title="Table I: all rows, claims and audits",
+            caption="parkinson",
+        ),
     log:
         "logs/tabulate_parkinson.log",
     benchmark:
@@ -251,9 +261,24 @@ rule plot_parkinson:
         predictions=of_every_fold("parkinson", "predictions"),
         metrics="results/studies/parkinson/metrics.parquet",
     output:
-        confusion=multiext("results/figures/parkinson_confusion", ".png", ".svg"),
-        roc=multiext("results/figures/parkinson_roc", ".png", ".svg"),
-        calibration=multiext("results/figures/parkinson_calibration", ".png", ".svg"),
+        confusion=shown(
+            multiext("results/figures/parkinson_confusion", ".png", ".svg"),
+            part="parkinson",
+            title="Confusion matrices",
+            caption="confusion",
+        ),
+        roc=shown(
+            multiext("results/figures/parkinson_roc", ".png", ".svg"),
+            part="parkinson",
+            title="ROC curves",
+            caption="roc",
+        ),
+        calibration=shown(
+            multiext("results/figures/parkinson_calibration", ".png", ".svg"),
+            part="parkinson",
+            title="Calibration",
+            caption="calibration",
+        ),
     log:
         "logs/plot_parkinson.log",
     benchmark:
@@ -276,8 +301,18 @@ rule show_attention:
         truth=truth_of("parkinson"),
         manifest=tables_of("parkinson", "manifest"),
     output:
-        multiext("results/tables/parkinson_attention", csv=".csv", md=".md", tex=".tex"),
-        figure=multiext("results/figures/parkinson_attention", ".png", ".svg"),
+        shown(
+            multiext("results/tables/parkinson_attention", csv=".csv", md=".md", tex=".tex"),
+            part="parkinson",
+            title="Weight of the expressions",
+            caption="parkinson_attention",
+        ),
+        figure=shown(
+            multiext("results/figures/parkinson_attention", ".png", ".svg"),
+            part="parkinson",
+            title="Weight of the expressions",
+            caption="parkinson_attention",
+        ),
     log:
         "logs/show_attention.log",
     benchmark:

@@ -24,7 +24,12 @@ rule tabulate_quality:
     input:
         expand("results/cohorts/{cohort}/quality.parquet", cohort=COHORTS),
     output:
-        multiext("results/tables/quality", csv=".csv", md=".md", tex=".tex"),
+        shown(
+            multiext("results/tables/quality", csv=".csv", md=".md", tex=".tex"),
+            part="recordings",
+            title="Quality of the recordings",
+            caption="quality",
+        ),
     log:
         "logs/tabulate_quality.log",
     benchmark:

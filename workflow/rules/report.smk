@@ -9,7 +9,7 @@ rule write_report:
         figures=drawings(),
         sheets=contact_sheets(),
     output:
-        page="results/report/index.html",
+        page=shown("results/report/index.html", part="whole", title="The report of this run", caption="page"),
     log:
         "logs/write_report.log",
     benchmark:

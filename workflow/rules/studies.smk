@@ -88,7 +88,12 @@ rule tabulate_audits:
         audits=audits_of_studies,
         own=["results/studies/parkinson/audits.csv"] if "parkinson" in classifying_studies() else [],
     output:
-        multiext("results/tables/audits", csv=".csv", md=".md", tex=".tex"),
+        shown(
+            multiext("results/tables/audits", csv=".csv", md=".md", tex=".tex"),
+            part="whole",
+            title="Audits of all studies",
+            caption="audits",
+        ),
     log:
         "logs/tabulate_audits.log",
     benchmark:

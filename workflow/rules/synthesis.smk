@@ -228,7 +228,12 @@ rule tabulate_synthesis:
         pairs="results/studies/synthesis/pairs.parquet",
         published=published("synthesis_table1.csv"),
     output:
-        multiext("results/tables/synthesis", csv=".csv", md=".md", tex=".tex"),
+        shown(
+            multiext("results/tables/synthesis", csv=".csv", md=".md", tex=".tex"),
+            part="synthesis",
+            title="Table I: all rows, claims and trivial rows",
+            caption="synthesis",
+        ),
     log:
         "logs/tabulate_synthesis.log",
     benchmark:
@@ -253,7 +258,12 @@ rule tabulate_synthesis_extractors:
     input:
         quality=extractor_qualities(),
     output:
-        multiext("results/tables/synthesis_extractors", csv=".csv", md=".md", tex=".tex"),
+        shown(
+            multiext("results/tables/synthesis_extractors", csv=".csv", md=".md", tex=".tex"),
+            part="synthesis",
+            title="Networks that the synthesis goes by",
+            caption="synthesis_extractors",
+        ),
     log:
         "logs/tabulate_synthesis_extractors.log",
     benchmark:
@@ -279,8 +289,18 @@ rule plot_synthesis:
         histories=of_generators("history.csv"),
         targets=targets_of_pairs(),
     output:
-        grid=multiext("results/figures/synthesis_grid", ".png", ".svg"),
-        losses=multiext("results/figures/synthesis_losses", ".png", ".svg"),
+        grid=shown(
+            multiext("results/figures/synthesis_grid", ".png", ".svg"),
+            part="synthesis",
+            title="What every row makes of some pairs",
+            caption="synthesis_grid",
+        ),
+        losses=shown(
+            multiext("results/figures/synthesis_losses", ".png", ".svg"),
+            part="synthesis",
+            title="Losses of the training",
+            caption="synthesis_losses",
+        ),
     log:
         "logs/plot_synthesis.log",
     benchmark:

@@ -4,7 +4,12 @@ rule validate_measurements:
         landmarks=tables_of_all(FILMED_COHORTS, "landmarks"),
         truth=tables_of_all(FILMED_COHORTS, "truth"),
     output:
-        multiext("results/tables/measurement_validation", csv=".csv", md=".md", tex=".tex"),
+        shown(
+            multiext("results/tables/measurement_validation", csv=".csv", md=".md", tex=".tex"),
+            part="recordings",
+            title="Measured against true movements",
+            caption="measurement_validation",
+        ),
     log:
         "logs/validate_measurements.log",
     benchmark:
@@ -24,7 +29,12 @@ rule draw_contact_sheet:
         manifest=collect("results/cohorts/{{cohort}}/manifest/{shard}.parquet", shard=shards_of),
         recordings=collect("results/cohorts/{{cohort}}/recordings/{shard}", shard=shards_of),
     output:
-        sheet="results/figures/{cohort}_contact_sheet.png",
+        sheet=shown(
+            "results/figures/{cohort}_contact_sheet.png",
+            part="recordings",
+            title="Stills: {cohort}",
+            caption="contact_sheet",
+        ),
     log:
         "logs/draw_contact_sheet/{cohort}.log",
     benchmark:
