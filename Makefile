@@ -11,9 +11,9 @@ BIN := $(CURDIR)/$(VENV)/bin
 # Rules and tests call the programs of the environment, whether it is activated or not.
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help demo test lint format lock bench clean
+.PHONY: help demo test lint format lock bench screenshots clean
 help:  ## List these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/complete  ## Install, then run the default workflow on virtual patients (minutes on two cores)
 	snakemake --cores $(CORES) --logger rich
@@ -39,6 +39,9 @@ lock: $(VENV)/complete  ## Pin the newest versions that pyproject.toml allows, w
 
 bench: $(VENV)/complete  ## Measure speed and memory, and write benchmarks/README.md
 	python benchmarks/run.py
+
+screenshots: $(VENV)/complete  ## Take the pictures of the report that README.md and docs/ show (needs chromium)
+	python tests/browser/in_browser.py --screenshots docs/images
 
 clean:  ## Delete results and logs, keep the environment and the fetched assets
 	rm -rf results logs .snakemake

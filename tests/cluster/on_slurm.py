@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import one_node_slurm as slurm
 import overlay
 
+import debian_packages
 from faceneuro.tables import read_table
 from running import ASSETS, NO_COHORT, NO_STUDY, ROOT
 
@@ -311,7 +312,7 @@ def no_process_left(workdir: Path) -> Iterator[None]:
 
 def test(folder: Path) -> None:
     slurm.check_that_there_is_none()
-    installed = slurm.install_packages()
+    installed = debian_packages.install(slurm.PACKAGES, slurm.COMMANDS)
     say(f"packages: {'installed ' + ', '.join(installed) if installed else 'all here'}")
     python = overlay.install(ROOT, folder / "environment")
     say("environment: the plugin for SLURM over the usual one")

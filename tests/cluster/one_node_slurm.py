@@ -7,7 +7,6 @@ stand for GPUs: SLURM hands them out as it would real ones, and nothing can comp
 
 import os
 import re
-import shutil
 import socket
 import subprocess
 import time
@@ -87,18 +86,6 @@ class Job:
     @property
     def on_gpu(self) -> bool:
         return self.gpus > 0
-
-
-def install_packages() -> list[str]:
-    """Install Debian's packages, unless all programs are here; nothing is started by that."""
-    if all(shutil.which(command) for command in COMMANDS):
-        return []
-    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
-    for call in (["apt-get", "update"], ["apt-get", "install", "--yes", "--no-install-recommends", *PACKAGES]):
-        done = subprocess.run(call, env=environment, capture_output=True, text=True)
-        if done.returncode:
-            raise RuntimeError(f"{' '.join(call)} failed:\n{done.stdout}{done.stderr}")
-    return list(PACKAGES)
 
 
 def check_that_there_is_none() -> None:
