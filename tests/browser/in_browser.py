@@ -25,8 +25,8 @@ from page_checks import CHECKS
 from screenshots import take
 
 import debian_packages
-from running import ROOT
 
+ROOT = Path(__file__).resolve().parents[2]
 REPORT = ROOT / "results" / "report" / "index.html"
 
 OPT_IN = "FACENEURO_TEST_BROWSER"
