@@ -11,7 +11,7 @@ BIN := $(CURDIR)/$(VENV)/bin
 # Rules and tests call the programs of the environment, whether it is activated or not.
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help demo test lint format lock bench screenshots clean
+.PHONY: help demo test lint format lock bench docs screenshots clean
 help:  ## List these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -39,6 +39,10 @@ lock: $(VENV)/complete  ## Pin the newest versions that pyproject.toml allows, w
 
 bench: $(VENV)/complete  ## Measure speed and memory, and write benchmarks/README.md
 	python benchmarks/run.py
+
+docs: $(VENV)/complete  ## Build the documentation into docs/_build/html, without a network
+	sphinx-build --quiet --fail-on-warning --keep-going --conf-dir docs --doctree-dir docs/_build/doctrees . docs/_build/html
+	@echo "Open docs/_build/html/index.html"
 
 screenshots: $(VENV)/complete  ## Take the pictures of the report that README.md and docs/ show (needs chromium)
 	python tests/browser/in_browser.py --screenshots docs/images

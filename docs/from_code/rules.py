@@ -1,0 +1,60 @@
+"""The rules of the workflow and the commands of the Makefile, by their texts."""
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from from_code.text import ROOT, prose
+
+RULE = re.compile(r'^ *(?:use rule (?P<base>\w+) as|rule) (?P<name>\w+)(?: with)?:\n(?P<body>(?:\n| +.*\n|\)\n)*)', re.M)
+OUTPUT = re.compile(r"^ +output:\n((?: {8,}.*\n)+)", re.M)
+
+
+class Rule(NamedTuple):
+    """A rule as it stands in a file; ``output`` is the text of that block."""
+
+    name: str
+    file: str
+    says: str
+    output: str
+    gpu: bool
+
+
+def _rules() -> Iterator[Rule]:
+    for path in (ROOT / "Snakefile", *sorted(ROOT.glob("workflow/rules/*.smk"))):
+        for found in RULE.finditer(path.read_text(encoding="utf-8")):
+            sentence = re.match(r'\s*"""(.*?)"""', found["body"], re.DOTALL)
+            # A rule that repeats another one on other files has no sentence of its own.
+            says = sentence[1] if sentence else f"What `{found['base']}` does, with other files."
+            output = OUTPUT.search(found["body"])
+            yield Rule(found["name"], path.name, says, output[1] if output else "", "gpu=" in found["body"])
+
+
+def rules(_: str) -> str:
+    """Every rule that makes files, in the order of the files that they are in: what it does, what it makes."""
+    parts, file = [], None
+    for rule in _rules():
+        if not rule.output:
+            continue
+        if rule.file != file:
+            file = rule.file
+            parts.append(f"## {file}")
+        lines = [line.strip().rstrip(",") for line in rule.output.splitlines() if not line.strip().startswith("#")]
+        gpu = " Uses a GPU where there is one." if rule.gpu else ""
+        made = "\n".join(f"  {line}" for line in lines)
+        parts.append(f"`{rule.name}`{{#{rule.name}}}\n: {prose(rule.says)}{gpu}\n\n  ```python\n{made}\n  ```")
+    return "\n\n".join(parts)
+
+
+def targets(_: str) -> str:
+    """Every rule that makes nothing itself: what one asks for by name."""
+    rows = {rule.name: prose(rule.says) for rule in _rules() if not rule.output}
+    lines = [f"| `{name}`{{#{name}}} | {says} |" for name, says in rows.items()]
+    return "\n".join(["| Target | What it makes |", "| -- | -- |", *lines])
+
+
+def commands(_: str) -> str:
+    """What ``make help`` lists."""
+    found = re.findall(r"^([a-z]+):.*?## (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
+    lines = [f"| `make {name}` | {prose(says)} |" for name, says in found]
+    return "\n".join(["| Command | What it does |", "| -- | -- |", *lines])
