@@ -615,7 +615,7 @@ def final_files():
 
 def audits_table():
     """The audits of all studies, where there are any."""
-    return ["results/tables/audits.csv"] if classifying_studies() else []
+    return "results/tables/audits.csv" if classifying_studies() else []
 
 
 def parts_of_report():

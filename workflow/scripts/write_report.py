@@ -18,7 +18,7 @@ with job(snakemake):
     write_report(
         snakemake.output.page,
         claims=pd.read_csv(given.claims),
-        audits=pd.read_csv(given.audits[0]) if given.audits else None,
+        audits=pd.read_csv(given.audits) if given.audits else None,
         quality=pd.read_csv(given.quality),
         manifest=json.loads(Path(given.manifest).read_text(encoding="utf-8")),
         studies=snakemake.params.studies,
