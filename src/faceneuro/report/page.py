@@ -178,7 +178,7 @@ def write_report(
             ("provenance", "Provenance and times"),
         ],
         virtual=all(settings.get("virtual", True) for settings in studies.values()),
-        lead=rest["claims"].lead,
+        lead=rest["claims"].lead[:1],
         headlines=_headlines(headlines, parts),
         studies=parts,
         measurement=rest.get("measurement_validation"),
