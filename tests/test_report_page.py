@@ -71,7 +71,9 @@ def results(tmp_path):
             ("meta_analysis", "pools to <89> %", "89.25", "80.71", "does not follow", "25 rows", True),
         ],
         columns=["study", "claim", "published", "here", "verdict", "sure", "headline"],
-    ).assign(reservations=["a gap", "", None], why="Because of <script>alert(1)</script> & more.", paper="")
+    ).assign(
+        reservations=["a gap", "", None], why="Because of <script>alert(1)</script> in Fig. 3. Then more.", paper=""
+    )
     audits = pd.DataFrame(
         [
             ("als", "random frames held out, against subjects held out", "warn", "A gap of 0.50."),
@@ -160,6 +162,8 @@ def test_the_first_table_answers_for_each_work_with_its_main_claim(results, tmp_
     assert "does not hold" in rows[0]
     assert "does not follow" in rows[1]
     assert "two branches" not in first
+    assert "Because of" in first
+    assert "Then more" not in first
 
 
 def test_nothing_is_loaded_and_what_is_shown_cannot_act(results, tmp_path):

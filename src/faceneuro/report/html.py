@@ -143,7 +143,9 @@ def markdown(text: str, caption: str = "") -> Markup:
     return Markup(_parser().render(text, {"caption": caption}))
 
 
-def table(header: Sequence[str], lines: Sequence[Sequence[str]], caption: str, text_columns: int = 1) -> Markup:
+def table(
+    header: Sequence[str], lines: Sequence[Sequence[str]], caption: str, text_columns: int = 1, look: str = ""
+) -> Markup:
     """Words and numbers as a table that scrolls by itself, and whose headings sort.
 
     Parameters
@@ -156,6 +158,8 @@ def table(header: Sequence[str], lines: Sequence[Sequence[str]], caption: str, t
         What it is called by those who do not see it.
     text_columns
         How many columns at the left hold words; the others hold numbers and are aligned right.
+    look
+        Name of a style for all of it.
     """
     looks = [""] * text_columns + [' class="number"'] * (len(header) - text_columns)
     head = Markup("").join(
@@ -171,7 +175,7 @@ def table(header: Sequence[str], lines: Sequence[Sequence[str]], caption: str, t
         for line in lines
     )
     return Markup("{}<thead><tr>{}</tr></thead>\n<tbody>\n{}\n</tbody></table></div>").format(
-        _opening(caption), head, body
+        _opening(caption, look), head, body
     )
 
 
@@ -180,10 +184,11 @@ def _cell(cell: str) -> str:
     return verdict(word[1]) if word else cell
 
 
-def _opening(caption: str) -> Markup:
+def _opening(caption: str, look: str = "") -> Markup:
     """A table that is too wide is scrolled, also with the keyboard; that is a part of the page, and has a name."""
-    return Markup('<div class="scroll" tabindex="0" role="group" aria-label="{0}"><table aria-label="{0}">').format(
-        caption
+    named = Markup(' class="{}"').format(look) if look else ""
+    return Markup('<div class="scroll" tabindex="0" role="group" aria-label="{0}"><table aria-label="{0}"{1}>').format(
+        caption, named
     )
 
 

@@ -1,6 +1,7 @@
 """The report of a run: one page of everything that was found, from its tables, figures and manifest."""
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -259,17 +260,19 @@ def _answer(claim: Any) -> list[str]:
 
 def _claims(claims: pd.DataFrame, study: str) -> Markup:
     lines = [_answer(claim) for claim in claims.itertuples()]
-    return table(ANSWERS, lines, f"Claims: {study}", len(ANSWERS))
+    return table(ANSWERS, lines, f"Claims: {study}", len(ANSWERS), "claims")
 
 
 def _headlines(claims: pd.DataFrame, parts: Sequence[Study]) -> Markup:
-    """The one table that answers the question of the page: a line for each work."""
-    lines = [
-        [Markup('<a href="#{}">{}</a>').format(part.key, part.about.name), *_answer(claim)]
-        for part in parts
-        for claim in claims[claims["study"] == part.key].itertuples()
-    ]
-    return table(["Work", *ANSWERS], lines, "The main claim of each work", len(ANSWERS) + 1)
+    """The one table that answers the question of the page: a line for each work, with the sentence that decides."""
+    lines = []
+    for part in parts:
+        for claim in claims[claims["study"] == part.key].itertuples():
+            *answer, why = _answer(claim)
+            # A sentence ends before a capital letter: "Fig. 3" and "0.5" end none.
+            first = re.split(r"(?<=\.) (?=[A-Z])", why, maxsplit=1)[0]
+            lines.append([Markup('<a href="#{}">{}</a>').format(part.key, part.about.name), *answer, first])
+    return table(["Work", *ANSWERS], lines, "The main claim of each work", len(ANSWERS) + 1, "headlines")
 
 
 def _audits(looks: pd.DataFrame, study: str) -> Markup:
