@@ -268,11 +268,13 @@ def _headlines(claims: pd.DataFrame, parts: Sequence[Study]) -> Markup:
     lines = []
     for part in parts:
         for claim in claims[claims["study"] == part.key].itertuples():
-            *answer, why = _answer(claim)
+            *answer, sure, why = _answer(claim)
             # A sentence ends before a capital letter: "Fig. 3" and "0.5" end none.
             first = re.split(r"(?<=\.) (?=[A-Z])", why, maxsplit=1)[0]
-            lines.append([Markup('<a href="#{}">{}</a>').format(part.key, part.about.name), *answer, first])
-    return table(["Work", *ANSWERS], lines, "The main claim of each work", len(ANSWERS) + 1, "headlines")
+            work = Markup('<a href="#{}">{}</a>').format(part.key, part.about.name)
+            lines.append([work, *answer, Markup("{}<br>{}.").format(first, sure)])
+    header = ["Work", *ANSWERS[:-2], "Why, and how sure that is"]
+    return table(header, lines, "The main claim of each work", len(header), "headlines")
 
 
 def _audits(looks: pd.DataFrame, study: str) -> Markup:
