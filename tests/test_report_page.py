@@ -166,6 +166,16 @@ def test_the_first_table_answers_for_each_work_with_its_main_claim(results, tmp_
     assert "Then more" not in first
 
 
+def test_what_holds_for_another_reason_is_not_shown_as_if_it_held(results, tmp_path):
+    claims = results["claims"].assign(verdict="holds", reservations=["untrained image backbones", "", None])
+    first, second = (
+        written(results, tmp_path, claims=claims).split("<tbody>")[part].split("</tbody>")[0] for part in (1, 2)
+    )
+    assert first.count('verdict doubtful">holds with reservations<') == 1
+    assert first.count('verdict good">holds<') == 1
+    assert second.count('verdict good">holds<') == 1
+
+
 def test_nothing_is_loaded_and_what_is_shown_cannot_act(results, tmp_path):
     text = written(results, tmp_path)
     page = Page(text)

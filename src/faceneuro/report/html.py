@@ -28,6 +28,7 @@ MEANING = {
     "holds": GOOD,
     "follows": GOOD,
     "ok": GOOD,
+    "holds with reservations": DOUBTFUL,
     "not shown": DOUBTFUL,
     "follows in part": DOUBTFUL,
     "partial": DOUBTFUL,

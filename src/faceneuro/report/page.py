@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from faceneuro.evaluation.sources import BAD, GOOD, SUSPICIOUS, UNKNOWN
 from faceneuro.features.quality import sentence as quality_sentence
 from faceneuro.report.about import ABOUT, NO_DIAGNOSIS, About
 from faceneuro.report.classification import cohort_note
+from faceneuro.report.comparisons import HOLDS
 from faceneuro.report.html import Picture, TableFile, drawing, photograph, read_table_file, table, write_page
 
 TITLE = "Which claims hold here"
@@ -214,7 +216,7 @@ def _study(
         cohort=settings.get("cohort", ""),
         note=cohort_note(settings["virtual"], settings["permuted"]) if cohorts else "",
         claims=_claims(mine, ABOUT[name].name),
-        verdicts=list(mine["verdict"].value_counts().items()),
+        verdicts=Counter(map(_verdict, mine.itertuples())).most_common(),
         audits=_audits(looks, ABOUT[name].name) if len(looks) else None,
         leak=" ".join(leak),
         compared=[picture for kind, picture in shown if kind == "published"],
@@ -252,10 +254,16 @@ ANSWERS = ["Claim", "Verdict", "Published", "Here", "How sure", "Why"]
 """What is said of a claim."""
 
 
+def _verdict(claim: Any) -> str:
+    """What holds where the baselines are untrained, or an audit found another reason, is not shown as if it held."""
+    limited = claim.verdict == HOLDS and _text(claim.reservations)
+    return f"{claim.verdict} with reservations" if limited else claim.verdict
+
+
 def _answer(claim: Any) -> list[str]:
     """The cells of a claim, as in :data:`ANSWERS`; what limits a verdict is part of how sure it is."""
     sure = "; ".join(_text(part) for part in (claim.sure, claim.reservations) if _text(part))
-    return [claim.claim, f"**{claim.verdict}**", _text(claim.published), _text(claim.here), sure, _text(claim.why)]
+    return [claim.claim, f"**{_verdict(claim)}**", _text(claim.published), _text(claim.here), sure, _text(claim.why)]
 
 
 def _claims(claims: pd.DataFrame, study: str) -> Markup:
