@@ -22,3 +22,23 @@ rule tabulate_claims:
         code=code_stamp("report.claims"),
     script:
         "../scripts/tabulate_claims.py"
+
+
+rule plot_published:
+    """Every published number of a study and the same number here, side by side."""
+    input:
+        table="results/tables/{study}.csv",
+    output:
+        multiext("results/figures/{study}_published", ".png", ".svg"),
+    log:
+        "logs/plot_published/{study}.log",
+    benchmark:
+        "benchmarks/plot_published/{study}.tsv"
+    wildcard_constraints:
+        study="|".join(["meta_analysis", *STUDIES]),
+    conda:
+        "../../envs/report.yaml"
+    params:
+        code=code_stamp("report.published_figures"),
+    script:
+        "../scripts/plot_published.py"

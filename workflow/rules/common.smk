@@ -529,10 +529,10 @@ def cohort_names(study):
 
 def study_figures(study):
     figures = {
-        "als": ["learning_curves", "confusion", "roc", "calibration"],
-        "palsy": ["confusion", "roc", "calibration"],
-        "parkinson": ["confusion", "roc", "calibration", "attention"],
-        "synthesis": ["grid", "losses"],
+        "als": ["published", "learning_curves", "confusion", "roc", "calibration"],
+        "palsy": ["published", "confusion", "roc", "calibration"],
+        "parkinson": ["published", "confusion", "roc", "calibration", "attention"],
+        "synthesis": ["published", "grid", "losses"],
     }
     attended = "attention_fusion" in config["studies"][study]["models"]
     return [f"results/figures/{study}_{name}.png" for name in figures[study] if attended or name != "attention"]
@@ -667,8 +667,10 @@ def meta_tables(collections):
 
 
 def meta_figures(collections):
+    """The figures of a meta-analysis: what the review says beside what its rows give, and those of each collection."""
     figures = ("forest", "funnel", "galbraith", "leave_one_out", "baujat")
-    return [f"results/figures/meta_analysis_{name}_{figure}.png" for name in collections for figure in figures]
+    review = ["results/figures/meta_analysis_published.png"] if collections else []
+    return review + [f"results/figures/meta_analysis_{name}_{figure}.png" for name in collections for figure in figures]
 
 
 def frames_table(path):

@@ -128,8 +128,8 @@ def claims_of_review(table: pd.DataFrame) -> pd.DataFrame:
             "study": REVIEW,
             "paper": PAPERS[REVIEW],
             "claim": claims["item"],
-            "published": claims["in_print"].map(_text),
-            "here": claims["here"].map(_text),
+            "published": [_accuracy(*row) for row in _pairs(claims[["claimed", "claimed_low", "claimed_high"]])],
+            "here": [_accuracy(*row) for row in _pairs(claims[["recomputed", "ci_low", "ci_high"]].round(2))],
             "verdict": claims["verdict"],
             "sure": "arithmetic on printed numbers",
             "reservations": "",
@@ -140,6 +140,13 @@ def claims_of_review(table: pd.DataFrame) -> pd.DataFrame:
         },
         columns=COLUMNS,
     )
+
+
+def _accuracy(value: float, low: float, high: float) -> str:
+    """In percent, with its interval where it has one."""
+    if pd.isna(value):
+        return ""
+    return f"{value:g} %" if pd.isna(low) else f"{value:.2f} % [{low:.2f}, {high:.2f}]"
 
 
 def _true(values: pd.Series) -> pd.Series:

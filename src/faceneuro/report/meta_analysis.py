@@ -21,6 +21,9 @@ NUMBERS = {
     "q_df": "df of Q",
     "z": "z",
 }
+CLAIMED = ("about", "claimed", "claimed_low", "claimed_high", "ci_low", "ci_high", "headline")
+"""Columns of claims that are about a number; what it is recomputed to is in the column of that name."""
+
 SOURCE = (
     "Computed from what Yoonesi et al. 2025 print in Fig. 3 (accuracy and 95 % interval of {rows} rows, of which "
     "{recovered} are illegible there and were solved from its totals); no recording is involved."
@@ -85,7 +88,7 @@ def write_judgement(
     ]
     write_files(
         stem,
-        frame[[*columns, "shortest_equal", "recovered", "evidence", "in_print", "here", "headline"]],
+        frame[[*columns, "shortest_equal", "recovered", "evidence", *CLAIMED]],
         "Meta-analysis: the claims of the review, recomputed",
         lead,
         tables,

@@ -372,7 +372,7 @@ def judge_claims(frame: pd.DataFrame, differences: pd.DataFrame) -> pd.DataFrame
     asked = found.transfer()
     subjects = ("Landmarks carry", "Cross-fusion carries", "Cycle diffusion carries", "CCFExp, against DCFace, carries")
     for subject, (_, others, _) in zip(subjects, parts, strict=True):
-        claim = f"{BEYOND}: {subject} the palsy better ({_and(_name(key).lower() for key in asked)})."
+        claim = f"{BEYOND}: {subject} the palsy better ({_and(name_of(key).lower() for key in asked)})."
         claims.append(_compare(found, claim, others, asked, sets=False))
     return pd.DataFrame([asdict(claim) for claim in claims])
 
@@ -449,7 +449,7 @@ def _first_in_print(found: _Found, others: Sequence[str], keys: Sequence[Key]) -
     if key is None or not known:
         return ""
     values = (found.cell(model, found.computed(key))["published"] for model in (OURS, others[0]))
-    return against_text(_name(key), *values, ".2f")
+    return against_text(name_of(key), *values, ".2f")
 
 
 def _in_short(found: _Found, other: str, key: Key, gap: pd.Series) -> dict[str, Any]:
@@ -457,9 +457,9 @@ def _in_short(found: _Found, other: str, key: Key, gap: pd.Series) -> dict[str, 
     computed = found.computed(key)
     ours, theirs = (found.cell(model, computed) for model in (OURS, other))
     form = _form(computed)
-    beside = against_text(_name(computed), ours["reproduced"], theirs["reproduced"], form)
+    beside = against_text(name_of(computed), ours["reproduced"], theirs["reproduced"], form)
     here = f"{beside} of {other}: better by {interval_text(gap, 'difference', '+' + form)}"
-    in_print = against_text(_name(key), ours["published"], theirs["published"], ".2f")
+    in_print = against_text(name_of(key), ours["published"], theirs["published"], ".2f")
     return {"in_print": in_print, "here": here, "p_value": float(gap["p_value"])}
 
 
@@ -473,8 +473,8 @@ def _sets_in_short(found: _Found, others: Sequence[str]) -> dict[str, Any]:
     values = (cells[model]["reproduced"] for model in (OURS, other))
     in_print = (cells[model]["published"] for model in (OURS, other))
     return {
-        "in_print": against_text(_name(printed), *in_print, ".2f"),
-        "here": f"{against_text(_name(key), *values, _form(key))} of {other}, without an interval",
+        "in_print": against_text(name_of(printed), *in_print, ".2f"),
+        "here": f"{against_text(name_of(key), *values, _form(key))} of {other}, without an interval",
     }
 
 
@@ -503,7 +503,7 @@ def _values(found: _Found, others: Sequence[str], key: Key) -> str:
             f"of {other} {interval_text(found.cell(other, key), form=form)}, better by "
             f"{difference_text(gap, '+' + form)}"
         )
-    return f"{_name(key)} of {OURS} {interval_text(found.cell(OURS, key), form=form)}; {'; '.join(said)}."
+    return f"{name_of(key)} of {OURS} {interval_text(found.cell(OURS, key), form=form)}; {'; '.join(said)}."
 
 
 def _in_print(found: _Found, others: Sequence[str], key: Key, computed: Key) -> str:
@@ -512,10 +512,11 @@ def _in_print(found: _Found, others: Sequence[str], key: Key, computed: Key) -> 
     if any(map(pd.isna, values)):
         return ""
     ours, *theirs = (format(value, ".2f") for value in values)
-    return f"Published: {_name(key)} {ours} against {_and(theirs)}."
+    return f"Published: {name_of(key)} {ours} against {_and(theirs)}."
 
 
-def _name(key: Key) -> str:
+def name_of(key: Key) -> str:
+    """A metric, and what it compares with, as tables and figures call it."""
     metric, reference = key
     beside = {
         "identity": ", identity" if metric != "identity_cosine" else "",
@@ -575,8 +576,10 @@ def write_synthesis(
     sizes = pd.DataFrame([{"model": model, **size._asdict()} for model, size in (parameters or {}).items()])
     said = claims.assign(note=_made_note(made))
     everything = tidy(frame, differences, claim=said, contest=fought, verdict=told, parameters=sizes)
-    features = [key for key in _columns(frame) if key[0] in {"lpips", "pl", *SUBSTITUTES["lpips"], *SUBSTITUTES["pl"]}]
-    pixels = [key for key in _columns(frame) if key not in features]
+    features = [
+        key for key in columns_of(frame) if key[0] in {"lpips", "pl", *SUBSTITUTES["lpips"], *SUBSTITUTES["pl"]}
+    ]
+    pixels = [key for key in columns_of(frame) if key not in features]
     exact = _shown(frame, EXACT)
     tables = [
         _printed_table(frame, "Results, published and here: sets and pixels", pixels),
@@ -598,7 +601,7 @@ def write_synthesis(
     write_files(stem, everything, TITLE, lead, tables, _remarks(frame, made))
 
 
-def _columns(frame: pd.DataFrame) -> list[Key]:
+def columns_of(frame: pd.DataFrame) -> list[Key]:
     """The printed metrics as they were computed here."""
     known = list(frame[["metric", "reference"]].drop_duplicates().itertuples(index=False, name=None))
     return [_computed(key, known) for key in PRINTED]
@@ -636,8 +639,8 @@ def _printed_table(frame: pd.DataFrame, heading: str, keys: Sequence[Key]) -> Ta
             printed = cells.loc[key, "published"]
             numbers += ["" if pd.isna(printed) else f"{printed:.2f}", here]
         lines.append([_text(line.row), line.name, *numbers])
-    of = {computed: key for key, computed in zip(PRINTED, _columns(frame), strict=True)}
-    header = [part for key in keys for part in (f"{_name(of[key])}: published", f"{_name(key)}: here")]
+    of = {computed: key for key, computed in zip(PRINTED, columns_of(frame), strict=True)}
+    header = [part for key in keys for part in (f"{name_of(of[key])}: published", f"{name_of(key)}: here")]
     return Table(heading, ["Row", "Model", *header], lines, text_columns=2)
 
 
@@ -648,7 +651,7 @@ def _plain_table(frame: pd.DataFrame, heading: str, keys: Sequence[Key]) -> Tabl
         if _was_run(frame, line.model):
             cells = _cells(frame, line.model)
             lines.append([line.name, *(interval_text(cells.loc[key], form=_form(key)) for key in keys)])
-    return Table(heading, ["Model", *map(_name, keys)], lines)
+    return Table(heading, ["Model", *map(name_of, keys)], lines)
 
 
 def _verdict_table(frame: pd.DataFrame, told: pd.DataFrame) -> Table:
@@ -672,7 +675,7 @@ def _comparisons(differences: pd.DataFrame) -> Table:
             form = "+" + _form(key)
             cells += [interval_text(gap, "difference", form), p_text(gap["p_value"])] if known else ["", ""]
         lines.append([*pair, *cells])
-    header = [f"{_name(key)}: {what}" for key in shown for what in ("better by", "p")]
+    header = [f"{name_of(key)}: {what}" for key in shown for what in ("better by", "p")]
     return Table("Paired differences", ["Model", "Against", *header], lines, text_columns=2)
 
 
@@ -725,7 +728,7 @@ def _learnt_from(pairs: pd.DataFrame) -> list[str]:
 def _features(frame: pd.DataFrame) -> list[str]:
     """What computed the features, and what was computed in whose place."""
     own, others, said = {}, {}, []
-    for (metric, reference), key in zip(PRINTED, _columns(frame), strict=True):
+    for (metric, reference), key in zip(PRINTED, columns_of(frame), strict=True):
         rows = frame[(frame["metric"] == key[0]) & (frame["reference"] == key[1]) & frame["reproduced"].notna()]
         if len(rows) and rows["features"].iloc[0] != "pixels":
             of = own if key[0].startswith("own_") else others
@@ -810,7 +813,7 @@ def _loophole_remark(frame: pd.DataFrame) -> list[str]:
         "unchanged has a set of real images of the right people. Here it is never the image that should come back, "
         "which would give exactly 0."
     )
-    (key,) = (key for key in _columns(frame) if key[1] == TEST_IMAGES)
+    (key,) = (key for key in columns_of(frame) if key[1] == TEST_IMAGES)
     values = [_cells(frame, model)["reproduced"].get(key) for model in (COPY, OURS)]
     if not any(map(pd.isna, values)):
         copied, ours = values
@@ -821,7 +824,7 @@ def _loophole_remark(frame: pd.DataFrame) -> list[str]:
 
 def _published(frame: pd.DataFrame) -> pd.DataFrame:
     """The printed numbers, by model and printed column."""
-    column = dict(zip(_columns(frame), PRINTED.values(), strict=True))
+    column = dict(zip(columns_of(frame), PRINTED.values(), strict=True))
     rows = frame[frame["published"].notna()]
     rows = rows.assign(
         printed=[column[key] for key in rows[["metric", "reference"]].itertuples(index=False, name=None)]
@@ -840,7 +843,7 @@ def _style_remark(printed: pd.DataFrame) -> list[str]:
     if not {OURS, DCFACE[1]} <= set(printed.index):
         return []
     ours, theirs = printed.loc[OURS], printed.loc[DCFACE[1]]
-    columns = {column: _name(key) for key, column in PRINTED.items() if key[1] == "style"}
+    columns = {column: name_of(key) for key, column in PRINTED.items() if key[1] == "style"}
     better = [
         f"{name} ({theirs[column]:.2f} against {ours[column]:.2f})"
         for column, name in columns.items()

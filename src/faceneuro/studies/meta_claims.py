@@ -7,6 +7,7 @@ Every claim is judged by a computation on the printed rows (Fig. 3), the printed
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -42,8 +43,12 @@ class Claim:
 
     Attributes
     ----------
-    in_print, here
-        The number that it is about, as printed and recomputed; empty where it is about no one number.
+    about
+        What its number is the accuracy of; empty where it is about no one number.
+    claimed, claimed_low, claimed_high
+        That number as printed, in percent, and its interval where it has one; else NaN.
+    recomputed, ci_low, ci_high
+        What the review's own effect sizes give, and the 95 % interval of that.
     headline
         Whether the review stands on it.
     """
@@ -52,8 +57,13 @@ class Claim:
     claim: str
     verdict: str
     evidence: str
-    in_print: str = ""
-    here: str = ""
+    about: str = ""
+    claimed: float = float("nan")
+    claimed_low: float = float("nan")
+    claimed_high: float = float("nan")
+    recomputed: float = float("nan")
+    ci_low: float = float("nan")
+    ci_high: float = float("nan")
     headline: bool = False
 
 
@@ -101,6 +111,12 @@ def _percent(pooled: Pooled) -> str:
     return f"{pooled.estimate:.2f} % [{pooled.ci_low:.2f}, {pooled.ci_high:.2f}]"
 
 
+def _beside(about: str, own: Pooled, claimed: float, low: float = np.nan, high: float = np.nan) -> dict[str, Any]:
+    """A printed number beside what its rows pool to."""
+    printed = {"about": about, "claimed": claimed, "claimed_low": low, "claimed_high": high}
+    return printed | {"recomputed": own.estimate, "ci_low": own.ci_low, "ci_high": own.ci_high}
+
+
 def _verdict(follows: bool) -> str:
     return FOLLOWS if follows else FAILS
 
@@ -128,8 +144,7 @@ def _headline(review: Review) -> Claim:
         f"The review's own Fig. 3 pools the same rows to {_percent(own)}, recomputed here; no estimator gives more "
         f"than {nearest:.2f} % (fixed effect: {others['FE']:.2f} %). The claimed interval is "
         f"{(own.ci_high - own.ci_low) / (high - low):.0f} times narrower than the figure's.",
-        in_print=f"{estimate:.2f} % [{low:.2f}, {high:.2f}]",
-        here=_percent(own),
+        **_beside("All, abstract", own, estimate, low, high),
         headline=True,
     )
 
@@ -142,8 +157,7 @@ def _figure(review: Review) -> Claim:
         f"All rows pool to {printed[0]:.2f} % (95 % CI {printed[1]:.2f} to {printed[2]:.2f}).",
         _verdict(np.allclose(printed, [own.estimate, own.ci_low, own.ci_high], atol=0.02)),
         f"Recomputed: {_percent(own)}. This is the number that the review should have put into its abstract.",
-        in_print=f"{printed[0]:.2f} % [{printed[1]:.2f}, {printed[2]:.2f}]",
-        here=_percent(own),
+        **_beside("All, Fig. 3", own, *printed),
     )
 
 
@@ -159,8 +173,7 @@ def _dementia(review: Review) -> Claim:
         f"{top['accuracy']:.2f} % is one of {len(rows)} dementia effect sizes, the largest ({top['study']}); they "
         f"range from {rows['accuracy'].min():.0f} % and pool to {_percent(merged)}. The text says "
         f"{review.number('text', 'dementia', 'estimate'):.2f} %.",
-        in_print=f"{claimed:.0f} %",
-        here=_percent(merged),
+        **_beside("Dementia, abstract", merged, claimed),
     )
 
 
@@ -176,8 +189,7 @@ def _bells_palsy(review: Review) -> Claim:
         f"It is the effect size of one study ({', '.join(single) or 'none'}), which Fig. 3 lists in a block of its "
         f"own. All {len(rows)} of Bell's palsy pool to {_percent(merged)}; the text gives the other two, "
         f"{review.number('text', 'bells_palsy', 'estimate'):.2f} %. The difference is small.",
-        in_print=f"{claimed:.1f} %",
-        here=_percent(merged),
+        **_beside("Bell's palsy, abstract", merged, claimed),
     )
 
 
@@ -193,8 +205,7 @@ def _als_and_stroke(review: Review) -> Claim:
         f"rows one is the study of ALS and stroke ({LOWEST}, {motor.set_index('study').loc[LOWEST, 'accuracy']:.2f} "
         f"%) and at least three are of Parkinson's disease. Stroke has its own block: "
         f"{_percent(pool_rows(stroke))}, above the overall estimate.",
-        in_print=f"{claimed:.1f} %",
-        here=_percent(both),
+        **_beside("ALS and stroke, abstract", both, claimed),
     )
 
 
