@@ -36,6 +36,9 @@ for study in STUDIES:
     include: f"workflow/rules/{study}.smk"
 
 
+include: "workflow/rules/score.smk"
+
+
 if COLLECTIONS:
 
     include: "workflow/rules/meta_analysis.smk"

@@ -9,7 +9,7 @@ from typing import Any
 import jsonschema
 from jsonschema.exceptions import ValidationError, best_match
 
-from faceneuro import cohorts
+from faceneuro import cohorts, scoring
 from faceneuro.errors import InputError
 from faceneuro.models import BRANCHES, PARKINSON_FAMILIES
 
@@ -44,6 +44,7 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
         )
     for name, study in config["studies"].items():
         _check_study(f"studies.{name}", study, config["cohorts"])
+    _check_score(config["score"]["study"])
     if config["meta_analysis"] is not None:
         _check_collections(config["meta_analysis"]["collections"], config["studies"])
 
@@ -247,6 +248,17 @@ def _by_stage(key: str, stages: Mapping[str, Sequence[float]], clips: Sequence[M
                 f"there are {', '.join(known) or 'none at all: the manifest needs a column severity'}"
             )
     return found
+
+
+def _check_score(study: str) -> None:
+    """Not every study's models can be run on one video."""
+    if study in scoring.OTHERS:
+        known = " or ".join(scoring.MODELS)
+        raise InputError(
+            f"config key score.study: {study} cannot score a video: {scoring.OTHERS[study]}; choose {known}"
+        )
+    if study not in scoring.MODELS:
+        raise InputError(f"config key score.study: there is no study {study!r}{_hint(study, scoring.MODELS)}")
 
 
 def _check_collections(collections: Mapping[str, Any], studies: Mapping[str, Any]) -> None:

@@ -167,6 +167,44 @@ QUALITY = pa.schema(
 )
 """One row per clip: ``verdict`` is ok, partial or unusable, ``reason`` says why in words."""
 
+CIRCUMSTANCES = pa.schema(
+    [
+        *CLIP_KEYS,
+        ("task", pa.string()),
+        ("fps", pa.float64()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("face_width", pa.float64()),
+        ("face_x", pa.float64()),
+        ("face_y", pa.float64()),
+    ]
+)
+"""One row per clip: how it was recorded. ``fps`` and size are those of the recording; the face's width and the place of
+its middle are medians over the frames, as shares of the picture's width and height. Null where nobody knows."""
+
+EXCURSIONS = pa.schema(
+    [
+        *FRAME_KEYS,
+        ("time_s", pa.float64()),
+        ("measure", pa.string()),
+        ("side", pa.string()),
+        ("value", pa.float64()),
+    ]
+)
+"""One row per frame, measure and side (left, right, midline); ``value`` is the movement from the rest at the start of
+the clip in percent of the distance between the irises."""
+
+VOTES = pa.schema(
+    [
+        *_keys("study", "protocol", "model"),
+        pa.field("fold", pa.int32(), nullable=False),
+        *FRAME_KEYS,
+        ("probability", pa.float64()),
+    ]
+)
+"""One row per fold's model and sample of a recording that no model was trained on: as :data:`PREDICTIONS`, but nobody
+knows the label."""
+
 SAMPLES = pa.schema(
     [
         *FRAME_KEYS,
@@ -367,6 +405,35 @@ HISTORY = pa.schema(
     ]
 )
 """One row per epoch and part (train, validation)."""
+
+SCORES = pa.schema(
+    [
+        ("recording", pa.string()),
+        ("file", pa.string()),
+        ("outcome", pa.string()),
+        ("reason", pa.string()),
+        ("outside", pa.string()),
+        ("frames_read", pa.int32()),
+        ("frames_kept", pa.int32()),
+        ("faces_found", pa.int32()),
+        ("study", pa.string()),
+        ("model", pa.string()),
+        ("cohort", pa.string()),
+        ("probability", pa.float64()),
+        ("lowest", pa.float64()),
+        ("highest", pa.float64()),
+        ("folds", pa.int32()),
+        ("people_alike", pa.int32()),
+        ("ill_alike", pa.int32()),
+        ("ill_ci_low", pa.float64()),
+        ("ill_ci_high", pa.float64()),
+        ("note", pa.string()),
+    ]
+)
+"""One row per recording of somebody whom no model was trained on. ``outcome`` is scored, refused or left out (no
+recording); ``reason`` says what is wrong with it, ``outside`` what the models have not met in training; ``lowest`` and
+``highest`` are those of a single fold's model. Of the study's people who, held out, got about such a probability,
+``ill_alike`` of ``people_alike`` are ill (share and 95 % interval)."""
 
 METRICS = pa.schema(
     [

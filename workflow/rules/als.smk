@@ -89,6 +89,51 @@ rule train_als_fold:
         "../scripts/train_als_fold.py"
 
 
+rule find_axes:
+    """Principal components of one fold as flow fields, on which recordings of others are projected."""
+    input:
+        samples="results/studies/als/samples.parquet",
+        flow=tables_of("als", "flow"),
+        reduction="results/studies/als/{protocol}/reduction/fold{fold}.safetensors",
+    output:
+        axes="results/studies/als/{protocol}/reduction/fold{fold}_axes.safetensors",
+    log:
+        "logs/find_axes/{protocol}/fold{fold}.log",
+    benchmark:
+        "benchmarks/find_axes/{protocol}/fold{fold}.tsv"
+    conda:
+        "../../envs/training.yaml"
+    params:
+        code=code_stamp("training.reduction", "studies.als"),
+    script:
+        "../scripts/find_axes.py"
+
+
+rule score_als_recording:
+    """What the model of every fold says of a recording of somebody whom none was trained on."""
+    input:
+        quality="results/score/{name}/quality.parquet",
+        landmarks="results/score/{name}/landmarks.parquet",
+        flow="results/score/{name}/flow.parquet",
+        reductions=lambda wildcards: reductions_of_grouped_folds(""),
+        axes=lambda wildcards: reductions_of_grouped_folds("_axes"),
+        models=lambda wildcards: of_grouped_folds("als", SCORING_MODELS["als"], "model.safetensors"),
+    output:
+        votes="results/score/{name}/als_votes.parquet",
+    log:
+        "logs/score_als_recording/{name}.log",
+    benchmark:
+        "benchmarks/score_als_recording/{name}.tsv"
+    conda:
+        "../../envs/training.yaml"
+    params:
+        training=lookup("studies/als/training", within=config),
+        least=lookup("score/least_quality", within=config),
+        code=code_stamp("training.fit", "training.reduction", "studies.als", "features.quality"),
+    script:
+        "../scripts/score_als_recording.py"
+
+
 rule tabulate_als:
     """Table I of the paper beside what both protocols give here, and which of its claims hold."""
     input:

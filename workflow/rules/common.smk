@@ -21,6 +21,8 @@ from faceneuro.errors import InputError
 from faceneuro.handover import hand_on, handed_on
 from faceneuro.locks import claim
 from faceneuro.models import BRANCHES, IMAGES, KINDS, PARKINSON_FAMILIES
+from faceneuro.scoring import MODELS as SCORING_MODELS
+from faceneuro.scoring.recordings import UNNAMED, recording, recordings
 from faceneuro.stamp import code_stamp
 from faceneuro.synthesis import ROWS, TRIVIAL
 from faceneuro.synthesis.sizes import SIZES
@@ -33,7 +35,8 @@ HANDOVER = Path(".snakemake", "faceneuro")
 # every call.
 CALL = Path(".snakemake", "faceneuro-call.json")
 # As it was given: laid over the default once more, it is the same configuration.
-PUBLISHABLE, WITHHELD = publishable(config, Path.cwd())
+# A recording that is scored is no part of a run, and nobody else's business.
+PUBLISHABLE, WITHHELD = publishable({**config, "video": None}, Path.cwd())
 
 
 def prepare():
@@ -61,14 +64,14 @@ def prepare():
                 for clip in clips:
                     clip["path"] = f"results/cohorts/{cohort}/recordings/{shard}/{clip['path']}"
     states = {cohort: listing.digest for cohort, listing in listings.items()}
-    found = shards, states, check_subjects(config, shards)
+    found = shards, states, check_subjects(config, shards), recordings(config["video"], config["score"]["task"])
     if workflow.is_main_process:
         hand_on(HANDOVER, given, found)
     return found
 
 
 try:
-    SHARDS, STATES, NOTES = prepare()
+    SHARDS, STATES, NOTES, RECORDINGS = prepare()
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
@@ -117,6 +120,7 @@ wildcard_constraints:
     protocol="[a-z_]+",
     model="[a-z0-9_]+",
     fold="[0-9]+",
+    name="[A-Za-z0-9_-]+",
     collection="|".join(COLLECTIONS) or "none",
 
 
@@ -671,6 +675,77 @@ def meta_figures(collections):
     figures = ("forest", "funnel", "galbraith", "leave_one_out", "baujat")
     review = ["results/figures/meta_analysis_published.png"] if collections else []
     return review + [f"results/figures/meta_analysis_{name}_{figure}.png" for name in collections for figure in figures]
+
+
+def recording_of(wildcards):
+    """The manifest of one recording that is to be scored; there must be one of this name."""
+    try:
+        return [recording(RECORDINGS, wildcards.name, config["video"])]
+    except InputError as error:
+        raise WorkflowError(str(error)) from None
+
+
+def no_recording(wildcards):
+    """Nothing: recordings of yours are no input, because their state is part of their row."""
+    recording_of(wildcards)
+    return []
+
+
+def all_recordings(file):
+    """A file of every recording that is to be scored; there must be one."""
+
+    def found(wildcards):
+        if config["video"] is None:
+            raise WorkflowError(UNNAMED)
+        return [f"results/score/{name}/{file}" for name in RECORDINGS["clips"]]
+
+    return found
+
+
+def scored_study(wildcards):
+    """The study whose models score recordings, and what must be said of the people whom they were trained on."""
+    study = config["score"]["study"]
+    if study not in classifying_studies():
+        raise WorkflowError(
+            f"config key score.study: this configuration has no study {study!r} with the protocol grouped, so there is "
+            f"no model to score a recording with; add it, or choose another"
+        )
+    model = SCORING_MODELS[study]
+    if model not in config["studies"][study]["models"]:
+        raise WorkflowError(
+            f"config key studies.{study}.models: {model}, which scores recordings, is not among them; add it"
+        )
+    cohorts = cohorts_of(config["studies"][study])
+    return {"name": study, "model": model, "cohorts": cohorts} | cohort_description(study)
+
+
+def of_grouped_folds(study, model, file):
+    """A file of a model of every fold over people held out."""
+    return [f"results/studies/{study}/grouped/{model}/fold{fold}/{file}" for fold in folds_of(study, "grouped")]
+
+
+def reductions_of_grouped_folds(part):
+    """What reduces the inputs of the ALS models of every fold over people held out."""
+    folds = folds_of("als", "grouped")
+    return [f"results/studies/als/grouped/reduction/fold{fold}{part}.safetensors" for fold in folds]
+
+
+def scoring_branches(place):
+    """One of the two branches that the palsy model which scores recordings joins, of every fold."""
+    return of_grouped_folds("palsy", BRANCHES[SCORING_MODELS["palsy"]][place], "model.safetensors")
+
+
+def score_tables(wildcards):
+    """All that a page about a recording says."""
+    study, folder = scored_study(wildcards), f"results/score/{wildcards.name}"
+    return {
+        **{name: f"{folder}/{name}.parquet" for name in ("quality", "circumstances", "excursions")},
+        "votes": f"{folder}/{study['name']}_votes.parquet",
+        "audits": f"results/studies/{study['name']}/audits.parquet",
+        "cohort": f"results/studies/{study['name']}/circumstances.parquet",
+        "predictions": of_grouped_folds(study["name"], study["model"], "predictions.parquet"),
+        "validation": ["results/tables/measurement_validation.csv"] if FILMED_COHORTS else [],
+    }
 
 
 def frames_table(path):

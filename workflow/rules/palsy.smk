@@ -154,6 +154,34 @@ rule average_palsy_fold:
         "../scripts/average_palsy_fold.py"
 
 
+rule score_palsy_recording:
+    """What the model of every fold says of a recording of somebody whom none was trained on."""
+    input:
+        quality="results/score/{name}/quality.parquet",
+        landmarks="results/score/{name}/landmarks.parquet",
+        crops="results/score/{name}/crops.parquet",
+        models=lambda wildcards: of_grouped_folds("palsy", SCORING_MODELS["palsy"], "model.safetensors"),
+        measures=lambda wildcards: scoring_branches(0),
+        images=lambda wildcards: scoring_branches(1),
+    output:
+        votes="results/score/{name}/palsy_votes.parquet",
+    log:
+        "logs/score_palsy_recording/{name}.log",
+    benchmark:
+        "benchmarks/score_palsy_recording/{name}.tsv"
+    conda:
+        "../../envs/training.yaml"
+    params:
+        form=lookup("studies/palsy/measures", within=config),
+        views=lookup("studies/palsy/images", within=config),
+        dtype=lookup("studies/palsy/cache/dtype", within=config),
+        backbones=lookup("studies/palsy/backbones", within=config),
+        least=lookup("score/least_quality", within=config),
+        code=code_stamp("training.fit", "training.activations", "studies.palsy", "studies.pictures", "features.quality"),
+    script:
+        "../scripts/score_palsy_recording.py"
+
+
 rule tabulate_palsy:
     """The thirteen rows of the paper beside what they give here, and what follows from them."""
     input:

@@ -14,6 +14,7 @@ rule assess_quality:
         "../../envs/statistics.yaml"
     params:
         detection_rate=lookup("features/quality/detection_rate", within=config),
+        limits={},
         code=code_stamp("features.quality", "tables"),
     script:
         "../scripts/assess_quality.py"

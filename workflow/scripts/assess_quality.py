@@ -10,5 +10,6 @@ with job(snakemake) as run:
         read_table(snakemake.input.decoding),
         read_table(snakemake.input.landmarks, ["cohort", "subject", "clip", "frame", "found", "faces"]),
         detection_rate=snakemake.params.detection_rate,
+        **snakemake.params.limits,
     )
     write_table(quality, snakemake.output.quality, QUALITY, run.provenance)

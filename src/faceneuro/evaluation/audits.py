@@ -418,11 +418,23 @@ def reliability(people: pd.DataFrame, resamples: int, seed: int) -> pd.DataFrame
     return pd.DataFrame(rows, columns=list(names))
 
 
-def _bins(score: Doubles) -> npt.NDArray[np.int64]:
-    """Bin of each subject; of about equal counts, equal probabilities in one bin."""
+def calibration_edges(score: Doubles) -> Doubles:
+    """Probabilities at which the bins of the calibration error meet, so that they are of about equal counts.
+
+    A probability belongs to the bin ``numpy.searchsorted(edges, probability, side="right")``.
+
+    Parameters
+    ----------
+    score
+        Probability of each subject, shape (n,).
+    """
     count = int(np.clip(len(score) // PER_BIN, 1, BINS))
-    edges = np.quantile(score, np.arange(1, count) / count)
-    return np.unique(np.searchsorted(edges, score, side="right"), return_inverse=True)[1]
+    return np.quantile(score, np.arange(1, count) / count)
+
+
+def _bins(score: Doubles) -> npt.NDArray[np.int64]:
+    """Bin of each subject, those that hold anybody counted from 0; equal probabilities in one bin."""
+    return np.unique(np.searchsorted(calibration_edges(score), score, side="right"), return_inverse=True)[1]
 
 
 def missed_faces(quality: pd.DataFrame, groups: Mapping[str, str], resamples: int, seed: int) -> pd.DataFrame:

@@ -14,6 +14,7 @@ import pandas as pd
 Points = Mapping[str, npt.NDArray[np.complex128]]
 
 CLIP = ["cohort", "subject", "clip"]
+FRAME = [*CLIP, "frame"]
 COLUMNS = ["cohort", "measure", "side", "quantity", "value", "ci_low", "ci_high", "n_frames", "n_subjects"]
 OTHER = {"left": "right", "right": "left"}
 OUTWARDS = {"left": 1, "right": -1}
@@ -104,21 +105,54 @@ def validate(
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
+def excursions(
+    landmarks: Iterable[Mapping[str, Any]], points: Mapping[str, int], baseline_frames: int = 5
+) -> pd.DataFrame:
+    """Excursions of a face, as :func:`validate` measures them, where no truth is known.
+
+    Parameters
+    ----------
+    landmarks
+        Rows with the keys, ``time_s``, ``found`` and ``landmarks`` of :data:`faceneuro.tables.LANDMARKS`.
+    points, baseline_frames
+        As for :func:`validate`.
+
+    Returns
+    -------
+    Columns cohort, subject, clip, frame, time_s, measure, side (left, right, midline) and value (percent of the iris
+    distance, from the rest at the start of the clip): measure by measure, frame by frame. Empty if no face was found.
+    """
+    seen, times = {}, {}
+    indices = np.array(list(points.values()))
+    for row in landmarks:
+        if row["found"]:
+            key = tuple(row[name] for name in FRAME)
+            seen[key], times[key] = _complex(row["landmarks"], 3)[indices], row["time_s"]
+    if not seen:
+        return pd.DataFrame(columns=[*FRAME, "time_s", "measure", "side", "value"])
+    table = pd.DataFrame(sorted(seen), columns=FRAME)
+    stack = np.stack([seen[key] for key in sorted(seen)])
+    measured = _in_head({name: stack[:, place] for place, name in enumerate(points)})
+    moved = _rested(_excursions(measured), table, baseline_frames)
+    table = table.assign(time_s=[times[key] for key in sorted(seen)])
+    parts = [table.assign(measure=measure, side=side, value=value) for (measure, side), value in moved.items()]
+    return pd.concat(parts, ignore_index=True)
+
+
 def _matched(
     landmarks: Iterable[Mapping[str, Any]], truth: Iterable[Mapping[str, Any]], points: Mapping[str, int]
 ) -> tuple[pd.DataFrame, Points, Points]:
     """Frames that were measured and whose truth is known: their keys, in order, and the points of both."""
-    keys = [*CLIP, "frame"]
     indices = np.array(list(points.values()))
     # Only the points of interest are kept of each row, so memory stays a hundredth of the landmark table.
     seen = {
-        tuple(row[key] for key in keys): _complex(row["landmarks"], 3)[indices] for row in landmarks if row["found"]
+        tuple(row[key] for key in FRAME): _complex(row["landmarks"], 3)[indices] for row in landmarks if row["found"]
     }
-    real = {key: _complex(row["points"], 2) for row in truth if (key := tuple(row[key] for key in keys)) in seen}
+    real = {key: _complex(row["points"], 2) for row in truth if (key := tuple(row[key] for key in FRAME)) in seen}
     if not real:
         raise ValueError("no frame with a face is in both the landmarks and the truth")
     common = sorted(real)
-    table = pd.DataFrame(common, columns=keys)
+    table = pd.DataFrame(common, columns=FRAME)
     stacks = (np.stack([side[key] for key in common]) for side in (seen, real))
     measured, true = ({name: stack[:, place] for place, name in enumerate(points)} for stack in stacks)
     return table, _in_head(measured), _in_head(true)

@@ -18,6 +18,7 @@ def assess(
     detection_rate: float = 0.9,
     crowded_rate: float = 0.05,
     frames_needed: int = 2,
+    label_needed: bool = True,
 ) -> dict[str, Any]:
     """Judge one clip.
 
@@ -38,6 +39,8 @@ def assess(
         Share of frames with more than one face above which it is.
     frames_needed
         Frames below which nothing can be measured: 2 for a movement, 1 for stills.
+    label_needed
+        Whether a clip without group and severity is partial, as it is in a cohort that studies learn from.
 
     Returns
     -------
@@ -73,7 +76,7 @@ def assess(
             f"more than one face in {crowd} of {kept} frames, the largest was measured; crop the recording to "
             "the subject"
         )
-    if clip.get("group") is None and clip.get("severity") is None:
+    if label_needed and clip.get("group") is None and clip.get("severity") is None:
         slight.append(
             "neither group nor severity is given: measured, but left out of every study; add them to the list"
         )
@@ -92,7 +95,7 @@ def assess(
 
 
 def assess_cohort(
-    manifest: pd.DataFrame, decoding: pd.DataFrame, landmarks: pd.DataFrame, **limits: float
+    manifest: pd.DataFrame, decoding: pd.DataFrame, landmarks: pd.DataFrame, *, frames_needed: int = 2, **limits: float
 ) -> list[dict[str, Any]]:
     """Judge every clip of a manifest; none is left out, whatever happened to it.
 
@@ -102,12 +105,14 @@ def assess_cohort(
         Tables of these names.
     landmarks
         Columns cohort, subject, clip, found and faces of the landmark table.
+    frames_needed
+        Of a recording; a still needs one.
     **limits
-        Thresholds of :func:`assess`.
+        Other limits of :func:`assess`.
 
     Returns
     -------
-    Rows of :data:`faceneuro.tables.QUALITY`, in the order of the manifest. A still needs one frame, a recording two.
+    Rows of :data:`faceneuro.tables.QUALITY`, in the order of the manifest.
     """
     keys = ["cohort", "subject", "clip"]
     met = {tuple(row[key] for key in keys): row for row in _records(decoding)}
@@ -116,9 +121,20 @@ def assess_cohort(
     for clip in _records(manifest):
         key = tuple(clip[name] for name in keys)
         found, faces = seen.get(key, ((), ()))
-        needed = 1 if clip["kind"] == "image" else 2
+        needed = 1 if clip["kind"] == "image" else frames_needed
         rows.append(assess(clip, met.get(key), found, faces, frames_needed=needed, **limits))
     return rows
+
+
+def accepted(verdict: str, least: str) -> bool:
+    """Whether a verdict is as good as the least that is asked for.
+
+    Parameters
+    ----------
+    verdict, least
+        Of :data:`VERDICTS`.
+    """
+    return VERDICTS.index(verdict) <= VERDICTS.index(least)
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:

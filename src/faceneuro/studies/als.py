@@ -103,7 +103,7 @@ def samples(
     }
     missing = set(groups.values())
     for table, (points, pairs) in enumerate(zip(landmarks, flow, strict=True)):
-        for row in _pairs_with_a_face(points, pairs):
+        for row in pairs_with_a_face(points, pairs):
             clip = about.get((row["cohort"], row["subject"], row["clip"]))
             if clip is not None:
                 missing.discard(clip["group"])
@@ -116,8 +116,18 @@ def samples(
             )
 
 
-def _pairs_with_a_face(landmarks: Path, flow: Path) -> Iterator[Row]:
-    """Rows of one flow table, without the field, whose frame has landmarks; one clip is in memory at a time."""
+def pairs_with_a_face(landmarks: Path, flow: Path) -> Iterator[Row]:
+    """Pairs of frames whose later frame shows a face, of one shard; one clip is in memory at a time.
+
+    Parameters
+    ----------
+    landmarks, flow
+        Of the same subjects, clips in the same order.
+
+    Yields
+    ------
+    The columns of :data:`faceneuro.tables.SAMPLES` that are known of people without a label, but for ``flow_table``.
+    """
     positions = iter(range(2**31))
     clips = read_clips(landmarks, [*KEYS, "height", "width", "found", "landmarks"])
     for clip, pairs in read_clips(flow, [*KEYS, "previous"]):
@@ -134,6 +144,24 @@ def _faces(rows: Iterable[Row]) -> dict[int, npt.NDArray[np.float32]]:
     return {
         row["frame"]: landmark_features(row["landmarks"], row["height"], row["width"]) for row in rows if row["found"]
     }
+
+
+def unseen(landmarks: Path, flow: Path) -> tuple[pd.DataFrame, npt.NDArray[np.float32], "FlowReader"]:
+    """Samples of a recording that belongs to no class that anybody knows.
+
+    Parameters
+    ----------
+    landmarks, flow
+        Tables of the recording.
+
+    Returns
+    -------
+    Keys and ``previous`` of every sample, its landmarks, shape (n, 936), and a reader of its flow.
+    """
+    rows = list(pairs_with_a_face(landmarks, flow))
+    points = np.array([row.pop("landmarks") for row in rows], np.float32).reshape(len(rows), 2 * MESH_POINTS)
+    samples = pd.DataFrame(rows, columns=[*KEYS, "previous", "flow_row"]).assign(flow_table=0)
+    return samples, points, FlowReader(samples, [flow])
 
 
 def landmark_features(points: npt.NDArray[np.float32], height: int, width: int) -> npt.NDArray[np.float32]:

@@ -40,6 +40,7 @@ SHUFFLED = "shuffled_fnn"
 
 Path = str | os.PathLike
 
+_INPUTS = ("coordinates", "blendshapes", "measures")
 
 LINES = (
     (1, "Facial expression features", "FNN", "blendshapes_fnn"),
@@ -130,7 +131,7 @@ def samples(
     }
     missing = set(groups.values())
     for table, (points, images) in enumerate(zip(landmarks, crops, strict=True)):
-        for row in _faces(points, images, form):
+        for row in faces_of(points, images, form):
             clip = about.get((row["cohort"], row["subject"], row["clip"]))
             if clip is not None:
                 missing.discard(clip["group"])
@@ -143,8 +144,21 @@ def samples(
             )
 
 
-def _faces(landmarks: Path, crops: Path, form: str) -> Iterator[Row]:
-    """Keys and inputs of every crop of a shard; one clip is in memory at a time."""
+def faces_of(landmarks: Path, crops: Path, form: str) -> Iterator[Row]:
+    """Face crops of one shard; one clip is in memory at a time.
+
+    Parameters
+    ----------
+    landmarks, crops
+        Of the same subjects, clips in the same order.
+    form
+        Of the measures, see :func:`faceneuro.features.asymmetry.asymmetry`.
+
+    Yields
+    ------
+    The columns of :data:`faceneuro.tables.PALSY_SAMPLES` that are known of people without a label, but for
+    ``crop_table``.
+    """
     positions = iter(range(2**31))
     scores = read_clips(landmarks, [*KEYS, "blendshapes"])
     for clip, images in read_clips(crops, [*KEYS, "left", "top", "right", "bottom", "landmarks"]):
@@ -172,11 +186,30 @@ def _faces(landmarks: Path, crops: Path, form: str) -> Iterator[Row]:
             )  # fmt: skip
 
 
+def unseen(landmarks: Path, crops: Path, form: str) -> tuple[pd.DataFrame, dict[str, npt.NDArray[np.float32]]]:
+    """Samples of a recording that belongs to no class that anybody knows.
+
+    Parameters
+    ----------
+    landmarks, crops
+        Tables of the recording.
+    form
+        Of the measures, see :func:`faceneuro.features.asymmetry.asymmetry`.
+
+    Returns
+    -------
+    As from :func:`read_samples`: where every sample's picture is, and its inputs.
+    """
+    rows = list(faces_of(landmarks, crops, form))
+    inputs = {name: np.array([row.pop(name) for row in rows], np.float32) for name in _INPUTS}
+    return pd.DataFrame(rows, columns=[*KEYS, "crop_row"]).assign(crop_table=0), inputs
+
+
 def read_samples(path: Path) -> tuple[pd.DataFrame, dict[str, npt.NDArray[np.float32]]]:
     """A samples table as a data frame of keys and labels, and its inputs by name, shape (n, features) each."""
     table = pq.read_table(path, use_threads=False)
     inputs = {}
-    for name in ("coordinates", "blendshapes", "measures"):
+    for name in _INPUTS:
         column = table.column(name).combine_chunks()
         inputs[name] = column.flatten().to_numpy(zero_copy_only=False).reshape(len(table), -1)
         table = table.drop_columns(name)

@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -193,10 +194,45 @@ def fit(gram: Doubles, train: Indices, components: int, threads: int = 1) -> Com
     return Components(train, weights, variances, row_means, float(total_mean), float(total_variance))
 
 
-def axes(components: Components, read_block: ReadBlock, progress: Progress = iter) -> tuple[Doubles, Doubles]:
-    """Mean and unit vectors of principal components in the space of the rows, from one pass over them.
+class Axes(NamedTuple):
+    """Principal components in the space of the rows: what rows that nobody trained on are projected on.
 
-    With them, rows that were not in the inner products are projected: ``(rows - mean) @ vectors.T``.
+    Attributes
+    ----------
+    mean
+        Of the training rows, shape (width,).
+    vectors
+        Of unit length, shape (k, width); where the training rows have a lower rank than k, the last are zero.
+    """
+
+    mean: Doubles
+    vectors: Doubles
+
+    def scores(self, read_block: ReadBlock, n: int) -> Doubles:
+        """Scores of ``n`` rows, shape (n, k), in the unit of the rows; only some rows are in memory at a time."""
+        found = np.empty((n, len(self.vectors)))
+        for start in range(0, n, ROWS_AT_ONCE):
+            stop = min(start + ROWS_AT_ONCE, n)
+            found[start:stop] = (read_block(start, stop).astype(np.float64) - self.mean) @ self.vectors.T
+        return found
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write both to a safetensors file."""
+        from safetensors.numpy import save_file
+
+        with replacing(path) as part:
+            save_file({name: np.ascontiguousarray(value) for name, value in self._asdict().items()}, part)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> "Axes":
+        """Read what :meth:`save` wrote."""
+        from safetensors.numpy import load_file
+
+        return cls(**load_file(path))
+
+
+def axes(components: Components, read_block: ReadBlock, progress: Progress = iter) -> Axes:
+    """Principal components in the space of the rows, from one pass over them.
 
     Parameters
     ----------
@@ -206,10 +242,6 @@ def axes(components: Components, read_block: ReadBlock, progress: Progress = ite
         Reads the rows that the inner products were made of; the training rows among them are used.
     progress
         Wraps what is iterated over, to show how far it is.
-
-    Returns
-    -------
-    The mean of the training rows, shape (width,), and the vectors, shape (k, width).
     """
     train = components.train
     order = np.argsort(train)
@@ -221,7 +253,7 @@ def axes(components: Components, read_block: ReadBlock, progress: Progress = ite
             rows = read_block(start, stop)[train[mine] - start].astype(np.float64)
             mean = mean + rows.sum(axis=0) / len(train)
             vectors = vectors + components.weights[mine].T @ rows
-    return mean, vectors - components.weights.sum(axis=0)[:, None] * mean
+    return Axes(mean, vectors - components.weights.sum(axis=0)[:, None] * mean)
 
 
 @dataclass(frozen=True)
@@ -281,8 +313,26 @@ class Reduction:
         -------
         ``landmarks``, shape (n, features), and ``flow``, shape (n, components).
         """
-        scores = self.components.scores(gram[:, self.components.train])
-        scores /= np.sqrt(self.components.variances[0]) or 1.0
+        return self._scaled(self.components.scores(gram[:, self.components.train]), landmarks)
+
+    def inputs_of_others(
+        self, axes: Axes, read_block: ReadBlock, landmarks: Floats
+    ) -> dict[str, npt.NDArray[np.float32]]:
+        """Inputs of the models for samples that are in no inner product: as :meth:`inputs`, to rounding.
+
+        Parameters
+        ----------
+        axes
+            Of the components, from :func:`axes`.
+        read_block
+            Reads the samples' flow.
+        landmarks
+            Of the samples, shape (n, features).
+        """
+        return self._scaled(axes.scores(read_block, len(landmarks)), landmarks)
+
+    def _scaled(self, scores: Doubles, landmarks: Floats) -> dict[str, npt.NDArray[np.float32]]:
+        scores = scores / (np.sqrt(self.components.variances[0]) or 1.0)
         return {"landmarks": self.scaling(landmarks).astype(np.float32), "flow": scores.astype(np.float32)}
 
     def save(self, path: str | os.PathLike) -> None:
