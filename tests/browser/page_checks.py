@@ -399,16 +399,17 @@ def alphabetical(text: str) -> tuple:
 
 
 def in_order(cells: Sequence[str], descending: bool) -> bool:
-    """Whether a column is sorted as its reader expects; what is absent stands together at one end."""
-    present = [cell not in ABSENT for cell in cells]
-    if sum(before != after for before, after in pairwise(present)) > 1:
-        return False
-    cells = [cell for cell, is_there in zip(cells, present, strict=True) if is_there]
-    cells = cells[::-1] if descending else cells
+    """Whether a column is sorted as its reader expects; what is no number among numbers stands together at one end."""
     numbers = [number(cell) for cell in cells]
-    if all(value is not None for value in numbers):
-        return numbers == sorted(numbers)
-    return cells == sorted(cells, key=alphabetical)
+    of_numbers = 2 * sum(value is not None for value in numbers) >= sum(cell not in ABSENT for cell in cells)
+    counts = [
+        value is not None if of_numbers else cell not in ABSENT for cell, value in zip(cells, numbers, strict=True)
+    ]
+    if sum(before != after for before, after in pairwise(counts)) > 1:
+        return False
+    values = [value if of_numbers else alphabetical(cell) for cell, value in zip(cells, numbers, strict=True)]
+    values = [value for value, counted in zip(values, counts, strict=True) if counted]
+    return values == sorted(values, reverse=descending)
 
 
 def tables_sort(visit: Visit) -> list[str]:
