@@ -13,8 +13,8 @@ class About:
 
     Attributes
     ----------
-    name
-        What its part of the report is called.
+    name, short
+        What its part of the report is called, and in a list of parts.
     paper
         Authors, title, where and when.
     link
@@ -32,6 +32,7 @@ class About:
     """
 
     name: str
+    short: str
     paper: str
     link: str
     says: str
@@ -49,6 +50,7 @@ NO_DIAGNOSIS = (
 ABOUT = {
     "als": About(
         name="ALS from orofacial gestures",
+        short="ALS",
         paper=(
             "Sri Varshan P, Harigaran R, Vamsi Krishna V: Amyotrophic lateral sclerosis Disease Detection Through "
             "Facial Expression Analysis"
@@ -77,6 +79,7 @@ ABOUT = {
     ),
     "palsy": About(
         name="Facial palsy from images and landmarks",
+        short="Facial palsy",
         paper=(
             "Oo, Lee, Lim: A Multimodal Fusion Model Leveraging MLP Mixer and Handcrafted Features-based Deep Learning "
             "Networks for Facial Palsy Detection, 2025"
@@ -106,6 +109,7 @@ ABOUT = {
     ),
     "parkinson": About(
         name="Severity of Parkinson's disease from six expressions",
+        short="Parkinson's disease",
         paper=(
             "Zhou, Huang, Li, Huang, Pang: Facial Expression-based Parkinson's Disease Severity Diagnosis via Feature "
             "Fusion and Adaptive Class Balancing, 2025"
@@ -134,6 +138,7 @@ ABOUT = {
     ),
     "synthesis": About(
         name="Synthetic palsy",
+        short="Synthesis",
         paper=(
             "Gao, Xia: CCFExp: Facial Image Synthesis with Cycle Cross-Fusion Diffusion Model for Facial Paralysis "
             "Individuals, 2024"
@@ -163,6 +168,7 @@ ABOUT = {
     ),
     "meta_analysis": About(
         name="Meta-analysis of 25 effect sizes",
+        short="Meta-analysis",
         paper=(
             "Yoonesi, Abedi Azar, Arab Bafrani et al.: Facial expression deep learning algorithms in the detection of "
             "neurological disorders: a systematic review and meta-analysis, 2025"

@@ -50,7 +50,7 @@ PLOTS = {
     ),
     "grid": (
         "Synthetic faces: the person, the palsy to be shown, and what each row of the table makes of them",
-        "Columns of trivial rows show what a picture is worth that no network made.",
+        "The last columns need no network: they copy or warp a picture. A network that is no better has learnt nothing.",
     ),
     "losses": ("Losses of the diffusion networks by step", "The scale is logarithmic."),
     "forest": (
@@ -173,12 +173,12 @@ def write_report(
         version=__version__,
         title=TITLE,
         parts=[
-            ("claims", TITLE),
-            *((part.key, part.about.name) for part in parts),
-            ("measurement", "How well faces are measured"),
-            ("recordings", "The recordings"),
-            ("reading", "How to read verdicts"),
-            ("provenance", "Provenance and times"),
+            ("claims", "The answer"),
+            *((part.key, part.about.short) for part in parts),
+            ("measurement", "Measurement"),
+            ("recordings", "Recordings"),
+            ("reading", "Verdicts"),
+            ("provenance", "Provenance"),
         ],
         virtual=all(settings.get("virtual", True) for settings in studies.values()),
         lead=rest["claims"].lead[:1],
