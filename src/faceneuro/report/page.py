@@ -50,7 +50,7 @@ PLOTS = {
     ),
     "grid": (
         "Synthetic faces: the person, the palsy to be shown, and what each row of the table makes of them",
-        "The last columns need no network: they copy or warp a picture. A network that is no better has learnt nothing.",
+        "The last columns need no network: they copy or warp a picture. A network that is no better learnt nothing.",
     ),
     "losses": ("Losses of the diffusion networks by step", "The scale is logarithmic."),
     "forest": (

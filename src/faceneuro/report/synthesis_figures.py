@@ -116,8 +116,14 @@ def loss_curves(history: pd.DataFrame, caption: str, stem: str | os.PathLike) ->
         As for :func:`sample_grid`.
     """
     shown = [name for name in PANELS if name in history and history[name].notna().any()]
-    with drawing(stem, (2.7 * len(shown) + 0.4, 3.8), "Losses in training", caption) as figure:
-        panels = figure.subplots(1, len(shown), squeeze=False)[0]
+    # Three abreast can be read at the width of a page.
+    columns = min(len(shown), 3)
+    lines = -(-len(shown) // columns)
+    with drawing(stem, (2.7 * columns + 0.4, 2.6 * lines + 1.2), "Losses in training", caption) as figure:
+        grid = figure.subplots(lines, columns, squeeze=False).ravel()
+        panels = grid[: len(shown)]
+        for unused in grid[len(shown) :]:
+            unused.set_axis_off()
         for place, (model, rows) in enumerate(history.groupby("model", sort=False)):
             look = {"color": COLOURS[place % len(COLOURS)], "linestyle": DASHES[place % len(DASHES)]}
             for axes, name in zip(panels, shown, strict=True):
