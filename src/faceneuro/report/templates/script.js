@@ -19,10 +19,12 @@
     heading.setAttribute("aria-sort", descending ? "descending" : "ascending");
     const column = heading.cellIndex, body = table.tBodies[0];
     const rows = [...body.rows];
-    const empty = (row) => !row.cells[column].textContent.trim();
+    const hasNumber = (row) => valueOf(row.cells[column]) !== null;
+    const hasText = (row) => row.cells[column].textContent.trim() !== "";
+    const counts = 2 * rows.filter(hasNumber).length >= rows.filter(hasText).length ? hasNumber : hasText;
     rows.sort((a, b) => {
-      // What has no number stays at the end, whichever way.
-      if (empty(a) || empty(b)) return empty(a) - empty(b);
+      // What is no number among numbers, or empty, stays at the end, whichever way.
+      if (!counts(a) || !counts(b)) return counts(b) - counts(a);
       return (descending ? -1 : 1) * compare(a.cells[column], b.cells[column]);
     });
     body.append(...rows);
