@@ -1,14 +1,16 @@
 """Audits find what is planted, are silent where nothing is, and agree with formulas and simulations of their own."""
 
+from importlib import import_module
 from itertools import pairwise, permutations
 
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import binom, mannwhitneyu
+from scipy.stats import binom, chi2, mannwhitneyu
 from sklearn.metrics import balanced_accuracy_score, brier_score_loss, roc_auc_score
 
+from faceneuro.config import PUBLISHED_MODELS, headline_model
 from faceneuro.evaluation.audits import (
     LARGE,
     NEAR,
@@ -17,12 +19,12 @@ from faceneuro.evaluation.audits import (
     calibration,
     calibration_error,
     duplicates,
-    headline_model,
     held_out,
     leakage_gap,
     missed_faces,
     power,
     reliability,
+    seeds,
     smallest_area,
     subgroups,
 )
@@ -314,6 +316,78 @@ def test_parts_that_are_unknown_or_small_are_not_told():
     assert set(parts(1, 0.0, n=12)["grade"]) == {"not told"}
 
 
+# Seeds
+
+
+def trained(seed: int, count: int, effect: float, noise: float, n: int = 24) -> list[pd.DataFrame]:
+    """What trainings with several seeds make of the same people: ``noise`` is each one's own, all else they share."""
+    random, own = np.random.default_rng(seed), people(seed, n, effect)
+    logits = np.log(own["probability"] / (1 - own["probability"]))
+    return [own.assign(probability=1 / (1 + np.exp(-logits - noise * random.normal(size=n)))) for _ in range(count)]
+
+
+def test_the_deviation_by_seed_is_that_of_the_areas_and_its_interval_is_a_normal_distributions():
+    trainings = trained(1, 4, 0.8, 0.7)
+    areas = [roc_auc_score(each["ill"], each["probability"]) for each in trainings]
+    row = seeds(trainings, "m", **DRAWN).iloc[0]
+    assert row["value"] == pytest.approx(np.std(areas, ddof=1))
+    # Of many samples of four, their own interval covers the true deviation in 95 %.
+    ratio = row[["ci_low", "ci_high"]].to_numpy(float) / row["value"]
+    drawn = np.random.default_rng(0).normal(size=(20000, 4)).std(axis=1, ddof=1)
+    assert np.mean((drawn * ratio[0] < 1) & (drawn * ratio[1] > 1)) == pytest.approx(0.95, abs=0.006)
+    each = [against_chance(one, "m", **DRAWN).iloc[0] for one in trainings]
+    half = max(one["ci_high"] - one["ci_low"] for one in each) / 2
+    assert row["reference"] == pytest.approx(half)
+    assert row["p_value"] == pytest.approx(
+        1 - chi2.cdf(3 * row["value"] ** 2 / (0.25 * (half / 1.96) ** 2), 3), rel=1e-3
+    )
+    assert f"Trained with 4 seeds, m has ROC AUC {', '.join(f'{area:.2f}' for area in areas)}" in row["sentence"]
+
+
+def test_a_training_that_fails_with_one_seed_is_found():
+    found = []
+    for seed in range(20):
+        trainings = trained(seed, 3, 1.2, 0.1)
+        trainings[2] = trainings[2].assign(probability=1 - trainings[2]["probability"])
+        found.append(seeds(trainings, "m", **DRAWN).iloc[0])
+    assert {row["verdict"] for row in found} == {"depends on the seed of the training"}
+    assert all("better than chance with 2 of 3" in row["sentence"] for row in found if row["reference"] < 0.2)
+    # Better than chance whatever the seed, but by how much depends on it.
+    far = seeds([people(1, 60, effect) for effect in (0.6, 1.0, 3.0, 3.0)], "m", **DRAWN).iloc[0]
+    assert "better than chance with each" in far["sentence"]
+    assert (far["grade"], far["p_value"] < 0.01) == ("warn", True)
+
+
+def test_seeds_that_matter_less_than_the_people_are_let_be():
+    """Clear results, and none at all, whose trainings hardly differ; near the limit any seed decides."""
+    clear = [seeds(trained(seed, 3, 1.5, 0.3), "m", **DRAWN).iloc[0] for seed in range(60)]
+    assert rarely([row["grade"] for row in clear], 0.01)
+    nothing = [seeds(trained(seed, 3, 0.0, 0.3), "m", **DRAWN).iloc[0] for seed in range(60)]
+    assert rarely(["ok" if row["p_value"] >= 0.01 else "warn" for row in nothing], 0.01)
+    same = seeds([people(1)] * 3, "m", **DRAWN).iloc[0]
+    assert (same["value"], same["grade"]) == (0, "ok")
+    perfect = people(1).assign(probability=lambda table: 0.1 + 0.8 * table["ill"])
+    # Without a mistake no interval has a width, and one mistake is no dependence on the seed.
+    mistaken = perfect.assign(probability=perfect["probability"].where(perfect.index != 1, 0.05))
+    for trainings in ([perfect] * 3, [perfect, perfect, mistaken]):
+        assert seeds(trainings, "m", **DRAWN)["grade"].item() == "ok"
+
+
+def test_one_training_and_few_people_tell_nothing_of_seeds_and_other_people_are_refused():
+    once = seeds([people(1)], "m", **DRAWN).iloc[0]
+    assert once["grade"] == "not told"
+    assert "trained once" in once["sentence"]
+    assert seeds(trained(1, 3, 0.8, 0.3, n=4), "m", **DRAWN)["grade"].item() == "not told"
+    for other in (people(1).assign(fold=0), people(1, 22), people(1).iloc[:0]):
+        with pytest.raises(ValueError, match="same subjects"):
+            seeds([people(1), other], "m", **DRAWN)
+
+
+def test_a_model_without_anything_random_is_not_looked_at_for_its_seed():
+    names = {count: set(audited(repeats=repeats)["audit"]) for count, repeats in (("none", None), ("once", []))}
+    assert names["once"] - names["none"] == {"trainings with other seeds, against each other"}
+
+
 # Pictures
 
 
@@ -384,12 +458,12 @@ def test_a_picture_of_two_people_is_found_across_folds_and_only_there(tmp_path):
 
 
 def test_the_papers_own_model_is_audited_or_else_the_first_that_was_run():
-    table = predictions(1, n=4)
-    table = pd.concat([table, table.assign(model="flow_only")])
-    assert headline_model(table, ["flow_only", "dual_branch"], "dual_branch") == "dual_branch"
-    assert headline_model(table, ["flow_only", "dual_branch"], "ordinal") == "flow_only"
-    with pytest.raises(ValueError, match="subjects held out"):
-        headline_model(table[table["protocol"] == "published"], ["flow_only"], "dual_branch")
+    study = {"models": ["flow_only", "dual_branch"], "protocols": {"grouped": {}}}
+    assert headline_model("als", study) == "dual_branch"
+    assert headline_model("parkinson", study) == "flow_only"
+    assert headline_model("als", study | {"protocols": {"grouped": {"models": ["flow_only"]}}}) == "flow_only"
+    own = {name: import_module(f"faceneuro.studies.{name}").PUBLISHED_MODEL for name in PUBLISHED_MODELS}
+    assert own == PUBLISHED_MODELS
 
 
 def test_of_several_classes_any_disease_is_audited():
@@ -402,7 +476,7 @@ def test_of_several_classes_any_disease_is_audited():
     pd.testing.assert_frame_equal(found, held_out(table, "dual_branch", "Healthy"))
 
 
-def audited(**changes) -> pd.DataFrame:
+def audited(repeats=(), **changes) -> pd.DataFrame:
     table = predictions(5, n=40, **changes)
     about = table[["cohort", "subject"]].drop_duplicates().assign(sex="female", age=60.0, source=None)
     return all_audits(
@@ -414,6 +488,7 @@ def audited(**changes) -> pd.DataFrame:
         groups=GROUPS,
         model="dual_branch",
         backgrounds=[],
+        repeats=repeats,
         **DRAWN,
     )
 

@@ -29,6 +29,7 @@ PARKINSON = {
     "stages": {"early": [0, 1], "mid_late": [2]},
     "backbones": {"resnet": {"weights": "none", "pixels": 32}},
     "training": {"epochs": 1, "select": "last"},
+    "repeats": 1,
     **BOOTSTRAP,
 }
 

@@ -40,7 +40,7 @@ def default(tmp_path_factory, landmarker_model, heads) -> Path:
 def shuffled(default, tmp_path_factory) -> Path:
     """The same recordings with labels permuted over subjects: half of each class has changed sides."""
     workdir = copy(default, tmp_path_factory.mktemp("shuffled") / "run")
-    ran = run(workdir, "als", config=AS_IN_THE_CHECKOUT | {"studies": {"als": {"permute_labels": 1}}})
+    ran = run(workdir, "als", config=AS_IN_THE_CHECKOUT | {"studies": {"als": {"permute_labels": 1, "repeats": 1}}})
     assert ran.succeeded, ran.messages
     assert not set(ran.rules) & {"render_patients", "decode_frames", "detect_landmarks", "compute_flow"}
     return workdir

@@ -99,6 +99,25 @@ def test_one_fold_of_one_row_needs_its_own_branches_only(tmp_path):
     assert (counts["train_palsy_fold"], counts["fuse_palsy_fold"], counts["cache_activations"]) == (2, 1, 1)
 
 
+def test_a_repeat_of_a_fusion_trains_its_branches_with_the_next_seed_too(finished, tmp_path):
+    here = copy(finished, tmp_path / "run")
+    config = over(CONFIG, "studies.palsy.repeats", 3)
+    counts = Counter(run(here, "palsy", config=config, dryrun=True).rules)
+    folds = len(list(finished.glob(f"{STUDY}/grouped/early_rgb/fold*")))
+    assert (counts["repeat_palsy_fold"], counts["repeat_palsy_fusion"]) == (2 * 2 * folds, 2 * folds)
+    assert not {"train_palsy_fold", "fuse_palsy_fold", "cache_activations", "crop_faces"} & set(counts)
+    ran = run(here, f"{STUDY}/repeats/2/grouped/early_rgb/fold0/predictions.parquet", config=config)
+    assert ran.succeeded, ran.messages
+    assert sorted(ran.rules) == ["repeat_palsy_fold", "repeat_palsy_fold", "repeat_palsy_fusion"]
+    for model in ("handcrafted_fnn", "rgb_mixer", "early_rgb"):
+        first, second = (
+            read_table(here / STUDY / folder / model / "fold0/predictions.parquet")
+            for folder in ("grouped", "repeats/2/grouped")
+        )
+        pd.testing.assert_frame_equal(first.drop(columns="probability"), second.drop(columns="probability"))
+        assert (first["probability"] != second["probability"]).any()
+
+
 def test_a_deleted_fold_is_made_again_alone_and_comes_out_equal(finished, tmp_path):
     here = copy(finished, tmp_path / "run")
     path = here / STUDY / "grouped/handcrafted_fnn/fold0/predictions.parquet"

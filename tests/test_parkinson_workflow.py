@@ -42,6 +42,7 @@ CONFIG = {
                 "mobilenet": {"pixels": 64},
             },
             "training": {"epochs": 2, "batch_size": 8},
+            "repeats": 1,
             "pretraining": {"cohort": None},
             "bootstrap": {"resamples": 100},
         },
@@ -132,6 +133,11 @@ def test_one_fold_needs_its_own_network_only(tmp_path):
     planned = Counter(run(tmp_path, target, config=CONFIG, dryrun=True).rules)
     assert (planned["train_parkinson_fold"], planned["cache_expressions"], planned["split_folds"]) == (1, 1, 1)
     assert planned["shrink_surroundings"] == 0
+
+
+def test_a_repeat_trains_the_audited_network_alone_with_the_next_seed(finished, tmp_path):
+    rules = changed(finished, tmp_path, "studies.parkinson.repeats", 3)
+    assert (rules["repeat_parkinson_fold"], rules["train_parkinson_fold"], rules["audit_study"]) == (4, 0, 1)
 
 
 def test_a_deleted_fold_is_made_again_alone_and_comes_out_equal(finished, tmp_path):

@@ -18,6 +18,12 @@ RULES = {path.name: path.read_text() for path in sorted(ROOT.glob("workflow/rule
 BODIES = {
     name: body for text in RULES.values() for name, body in re.findall(r"^rule (\w+):\n((?:\n|[ \t].*\n)+)", text, re.M)
 }
+# A rule that is made of another asks for what that asks for.
+BODIES |= {
+    new: BODIES[old]
+    for text in RULES.values()
+    for old, new in re.findall(r"^use rule (\w+) as (\w+) with:", text, re.M)
+}
 GPU_RULES = {name for name, body in BODIES.items() if re.search(r"^ +gpu=", body, re.M)}
 
 ONE_STUDY = {

@@ -9,13 +9,16 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from zipfile import ZipFile
 
 import pandas as pd
 import pytest
 import yaml
+from sklearn.metrics import roc_auc_score
 
+from faceneuro.evaluation.metrics import units
 from faceneuro.tables import KEYS, provenance_of, read_table
 from running import ASSETS, CONFINED, NO_COHORT, NO_STUDY, ROOT, run, run_offline
 
@@ -34,6 +37,7 @@ TINY = {
             "models": ["dual_branch", "logistic_regression"],
             "reduction": {"components": 4},
             "training": {"epochs": 3, "select": "last"},
+            "repeats": 2,
             "bootstrap": {"resamples": 100},
         },
     },
@@ -168,6 +172,33 @@ def test_the_report_answers_for_every_claim_and_shows_every_figure(finished):
     assert len(drawn) >= 5
     assert page.count("<img ") == len(drawn) + len(sheets)
     assert "Every face in this run was rendered" in page
+
+
+def test_another_seed_is_another_network_on_the_same_fold_and_audited(finished):
+    first, second = (finished / FOLD0, finished / FOLD0.replace("grouped", "repeats/2/grouped"))
+    assert provenance_of(second / "predictions.parquet")["params"]["training"]["seed"] == 2
+    one, other = (read_table(each / "predictions.parquet") for each in (first, second))
+    pd.testing.assert_frame_equal(one.drop(columns="probability"), other.drop(columns="probability"))
+    assert (one["probability"] != other["probability"]).any()
+    assert (first / "model.safetensors").read_bytes() != (second / "model.safetensors").read_bytes()
+    audits = read_table(finished / "results/studies/als/audits.parquet").set_index("audit")
+    people = [
+        units(
+            read_table(sorted(finished.glob(f"results/studies/als/{folder}/dual_branch/*/predictions.parquet"))),
+            "subject",
+        )
+        for folder in ("grouped", "repeats/2/grouped")
+    ]
+    areas = [roc_auc_score(each["label"] == "ALS", each["probability"]) for each in people]
+    assert f"{areas[0]:.2f}, {areas[1]:.2f}" in audits.loc["trainings with other seeds, against each other", "sentence"]
+
+
+def test_more_repeats_train_no_fold_again_that_is_there(workdir):
+    more = Counter(run(workdir, config=over(KEPT, "studies.als.repeats", 4), dryrun=True).rules)
+    assert (more["repeat_als_fold"], more["train_als_fold"], more["audit_study"]) == (4, 0, 1)
+    fewer = run(workdir, config=over(KEPT, "studies.als.repeats", 1), dryrun=True).rules
+    assert "audit_study" in fewer
+    assert not {"repeat_als_fold", "train_als_fold", "evaluate_study"} & set(fewer)
 
 
 def test_a_second_call_does_nothing(workdir):

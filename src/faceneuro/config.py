@@ -72,6 +72,24 @@ def placed_cohorts(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return placed
 
 
+PUBLISHED_MODELS = {"als": "dual_branch", "palsy": "early_rgb", "parkinson": "attention_fusion"}
+"""The paper's own model, as the study's module has it: to import that takes longer than to plan the jobs."""
+
+
+def headline_model(name: str, study: Mapping[str, Any]) -> str:
+    """The model that audits of a study are about: the paper's own, or else the first that is run on subjects held out.
+
+    Parameters
+    ----------
+    name
+        Of the study.
+    study
+        Its block of the configuration, with the protocol ``grouped``.
+    """
+    models = study["protocols"]["grouped"].get("models", study["models"])
+    return PUBLISHED_MODELS[name] if PUBLISHED_MODELS[name] in models else models[0]
+
+
 REVIEW = "review"
 """The collection of effect sizes that is always there: those of the published review."""
 

@@ -56,6 +56,7 @@ STUDY = {
             "models": ["dual_branch", "logistic_regression"],
             "reduction": {"components": 4},
             "training": {"epochs": 3, "select": "last"},
+            "repeats": 1,
             "bootstrap": {"resamples": 100},
         },
     },

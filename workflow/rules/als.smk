@@ -89,6 +89,20 @@ rule train_als_fold:
         "../scripts/train_als_fold.py"
 
 
+# The same with another seed: what of the result is owed to the seed is audited. Folds and inputs are those of the first.
+use rule train_als_fold as repeat_als_fold with:
+    output:
+        model="results/studies/als/repeats/{repeat}/{protocol}/{model}/fold{fold}/model.safetensors",
+        history="results/studies/als/repeats/{repeat}/{protocol}/{model}/fold{fold}/history.parquet",
+        predictions="results/studies/als/repeats/{repeat}/{protocol}/{model}/fold{fold}/predictions.parquet",
+    log:
+        "logs/repeat_als_fold/{repeat}/{protocol}/{model}/fold{fold}.log",
+    benchmark:
+        "benchmarks/repeat_als_fold/{repeat}/{protocol}/{model}/fold{fold}.tsv"
+    params:
+        training=lambda wildcards: seeded(config["studies"]["als"]["training"], wildcards),
+
+
 rule find_axes:
     """Principal components of one fold as flow fields, on which recordings of others are projected."""
     input:

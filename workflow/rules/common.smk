@@ -16,11 +16,20 @@ sys.path.insert(0, SOURCE)
 
 from faceneuro import assets, cohorts
 from faceneuro.cohorts.virtual.patients import enrol
-from faceneuro.config import check, check_subjects, cohorts_of, collections, filled_tasks, placed_cohorts, study_clips
+from faceneuro.config import (
+    check,
+    check_subjects,
+    cohorts_of,
+    collections,
+    filled_tasks,
+    headline_model,
+    placed_cohorts,
+    study_clips,
+)
 from faceneuro.errors import InputError
 from faceneuro.handover import hand_on, handed_on
 from faceneuro.locks import claim
-from faceneuro.models import BRANCHES, IMAGES, KINDS, PARKINSON_FAMILIES
+from faceneuro.models import BRANCHES, ESTIMATORS, IMAGES, KINDS, PARKINSON_FAMILIES
 from faceneuro.scoring import MODELS as SCORING_MODELS
 from faceneuro.scoring.recordings import UNNAMED, recording, recordings
 from faceneuro.stamp import code_stamp
@@ -121,6 +130,7 @@ wildcard_constraints:
     model="[a-z0-9_]+",
     fold="[0-9]+",
     name="[A-Za-z0-9_-]+",
+    repeat="[0-9]+",
     collection="|".join(COLLECTIONS) or "none",
 
 
@@ -253,7 +263,35 @@ def activations_of(wildcards):
 
 def training_of(wildcards):
     """The training block of a palsy model: another kind's settings are no reason to train it again."""
-    return config["studies"]["palsy"]["training"][KINDS[wildcards.model]]
+    return seeded(config["studies"]["palsy"]["training"][KINDS[wildcards.model]], wildcards)
+
+
+def seeded(training, wildcards):
+    """A training block, with the next seed for the second training, and so on: repeats are counted from the first."""
+    return training | {"seed": training["seed"] + int(wildcards.get("repeat", 1)) - 1}
+
+
+def audited_model(wildcards):
+    return headline_model(wildcards.study, config["studies"][wildcards.study])
+
+
+def repeats_of(wildcards):
+    """The numbers of the trainings beyond the first that a study's audits are given; null where nothing is random."""
+    if audited_model(wildcards) in ESTIMATORS:
+        return None
+    return list(range(2, config["studies"][wildcards.study]["repeats"] + 1))
+
+
+def repeated_predictions(wildcards):
+    """The audited model's predictions in every fold, by the number of its training."""
+    study, model = wildcards.study, audited_model(wildcards)
+    return {
+        f"repeat{repeat}": [
+            f"results/studies/{study}/repeats/{repeat}/grouped/{model}/fold{fold}/predictions.parquet"
+            for fold in folds_of(study, "grouped")
+        ]
+        for repeat in repeats_of(wildcards) or ()
+    }
 
 
 def backbones_of(wildcards):
@@ -472,7 +510,8 @@ def audited_tables(wildcards):
         "manifest": tables_of(study, "manifest"),
         "quality": quality_of(study),
     }
-    return tables | ({"hashes": f"results/studies/{study}/hashes.parquet"} if study in PICTURED else {})
+    pictures = {"hashes": f"results/studies/{study}/hashes.parquet"} if study in PICTURED else {}
+    return tables | repeated_predictions(wildcards) | pictures
 
 
 def background_models(wildcards):
@@ -481,11 +520,16 @@ def background_models(wildcards):
 
 
 def of_branches(table):
-    """A file of each branch of a fusion, of the same fold."""
-    return lambda wildcards: [
-        f"results/studies/palsy/{wildcards.protocol}/{branch}/fold{wildcards.fold}/{table}"
-        for branch in BRANCHES[wildcards.model]
-    ]
+    """A file of each branch of a fusion, of the same fold and the same repeat of the training, if it is one."""
+
+    def files(wildcards):
+        folder = f"repeats/{wildcards.repeat}/{wildcards.protocol}" if wildcards.get("repeat") else wildcards.protocol
+        return [
+            f"results/studies/palsy/{folder}/{branch}/fold{wildcards.fold}/{table}"
+            for branch in BRANCHES[wildcards.model]
+        ]
+
+    return files
 
 
 def explained_folds():

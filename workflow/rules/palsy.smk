@@ -154,6 +154,50 @@ rule average_palsy_fold:
         "../scripts/average_palsy_fold.py"
 
 
+# The same with other seeds, branches and fusions alike: what of the result is owed to the seed is audited.
+use rule train_palsy_fold as repeat_palsy_fold with:
+    output:
+        model="results/studies/palsy/repeats/{repeat}/{protocol}/{model}/fold{fold}/model.safetensors",
+        history="results/studies/palsy/repeats/{repeat}/{protocol}/{model}/fold{fold}/history.parquet",
+        predictions="results/studies/palsy/repeats/{repeat}/{protocol}/{model}/fold{fold}/predictions.parquet",
+        embedding="results/studies/palsy/repeats/{repeat}/{protocol}/{model}/fold{fold}/embedding.safetensors",
+    log:
+        "logs/repeat_palsy_fold/{repeat}/{protocol}/{model}/fold{fold}.log",
+    benchmark:
+        "benchmarks/repeat_palsy_fold/{repeat}/{protocol}/{model}/fold{fold}.tsv"
+
+
+use rule fuse_palsy_fold as repeat_palsy_fusion with:
+    output:
+        model="results/studies/palsy/repeats/{repeat}/{protocol}/{model}/fold{fold}/model.safetensors",
+        history="results/studies/palsy/repeats/{repeat}/{protocol}/{model}/fold{fold}/history.parquet",
+        predictions="results/studies/palsy/repeats/{repeat}/{protocol}/{model}/fold{fold}/predictions.parquet",
+    log:
+        "logs/repeat_palsy_fusion/{repeat}/{protocol}/{model}/fold{fold}.log",
+    benchmark:
+        "benchmarks/repeat_palsy_fusion/{repeat}/{protocol}/{model}/fold{fold}.tsv"
+
+
+use rule train_palsy_clips as repeat_palsy_clips with:
+    output:
+        model="results/studies/palsy/repeats/{repeat}/{protocol}/{model}/fold{fold}/model.safetensors",
+        history="results/studies/palsy/repeats/{repeat}/{protocol}/{model}/fold{fold}/history.parquet",
+        predictions="results/studies/palsy/repeats/{repeat}/{protocol}/{model}/fold{fold}/predictions.parquet",
+    log:
+        "logs/repeat_palsy_clips/{repeat}/{protocol}/{model}/fold{fold}.log",
+    benchmark:
+        "benchmarks/repeat_palsy_clips/{repeat}/{protocol}/{model}/fold{fold}.tsv"
+
+
+use rule average_palsy_fold as repeat_palsy_average with:
+    output:
+        predictions="results/studies/palsy/repeats/{repeat}/{protocol}/{model}/fold{fold}/predictions.parquet",
+    log:
+        "logs/repeat_palsy_average/{repeat}/{protocol}/{model}/fold{fold}.log",
+    benchmark:
+        "benchmarks/repeat_palsy_average/{repeat}/{protocol}/{model}/fold{fold}.tsv"
+
+
 rule score_palsy_recording:
     """What the model of every fold says of a recording of somebody whom none was trained on."""
     input:

@@ -174,6 +174,20 @@ rule train_parkinson_fold:
         "../scripts/train_parkinson_fold.py"
 
 
+# The same with another seed: what of the result is owed to the seed is audited. Folds and inputs are those of the first.
+use rule train_parkinson_fold as repeat_parkinson_fold with:
+    output:
+        model="results/studies/parkinson/repeats/{repeat}/{protocol}/{model}/fold{fold}/model.safetensors",
+        history="results/studies/parkinson/repeats/{repeat}/{protocol}/{model}/fold{fold}/history.parquet",
+        predictions="results/studies/parkinson/repeats/{repeat}/{protocol}/{model}/fold{fold}/predictions.parquet",
+    log:
+        "logs/repeat_parkinson_fold/{repeat}/{protocol}/{model}/fold{fold}.log",
+    benchmark:
+        "benchmarks/repeat_parkinson_fold/{repeat}/{protocol}/{model}/fold{fold}.tsv"
+    params:
+        training=lambda wildcards: seeded(config["studies"]["parkinson"]["training"], wildcards),
+
+
 rule weigh_expressions:
     """Which expressions carry the weight of the attention, in every subject held out."""
     input:

@@ -74,7 +74,8 @@ rule audit_study:
     params:
         groups=lookup("studies/{study}/groups", within=config),
         tasks=lookup("studies/{study}/tasks", within=config),
-        models=lookup("studies/{study}/models", within=config),
+        model=audited_model,
+        repeats=repeats_of,
         backgrounds=background_models,
         bootstrap=lookup("studies/{study}/bootstrap", within=config),
         code=audits_stamp,

@@ -7,7 +7,7 @@ by the mean of its frames' probabilities.
 
 A test raises an alarm at :data:`faceneuro.evaluation.sources.LEVEL`, because several audits are made of every study.
 The exceptions are the leakage gap, whose 95 % interval decides, and the comparison with chance, which is an alarm where
-a test at 5 % finds nothing.
+a test at 5 % finds nothing; likewise where seeds disagree about that comparison.
 
 References
 ----------
@@ -18,6 +18,8 @@ calibrated model shows with so few subjects, :func:`calibration`).
 Nixon et al., "Measuring calibration in deep learning", CVPR workshops 2019 (bins of equal counts).
 Hanley, McNeil, "The meaning and use of the area under a receiver operating characteristic (ROC) curve", Radiology 143,
 1982 (:func:`smallest_area`).
+Bouthillier et al., "Accounting for variance in machine learning benchmarks", MLSys 2021 (training again with another
+seed on the same folds, :func:`seeds`).
 Cohen, "Statistical power analysis for the behavioral sciences", 1988 (a large effect, :data:`LARGE`).
 """
 
@@ -57,6 +59,7 @@ CALIBRATION = "probabilities of subjects, against what they have"
 MISSED = "frames without a face, patients against others"
 POWER = "the smallest effect that these subjects can show"
 SUBGROUPS = "parts of the cohort, against each other"
+SEEDS = "trainings with other seeds, against each other"
 DUPLICATES = "pictures of two people who are not tested together"
 """Audits."""
 
@@ -68,6 +71,7 @@ ALARMS = {
     MISSED: (SUSPICIOUS, "faces are missed more often in one group"),
     POWER: (SUSPICIOUS, "too few subjects for even a large effect"),
     SUBGROUPS: (SUSPICIOUS, "not as good in every part of the cohort"),
+    SEEDS: (SUSPICIOUS, "depends on the seed of the training"),
     DUPLICATES: (SUSPICIOUS, "one picture may stand for two people"),
 }
 """Grade and verdict of each audit where it finds something."""
@@ -87,6 +91,9 @@ SHARE_SHOWN = 0.8
 LARGE = 0.714
 """ROC AUC of a large effect: two normal distributions 0.8 standard deviations apart."""
 
+BESIDE_SUBJECTS = 0.5
+"""Standard deviation by seed, in standard errors over subjects, that may be: it makes an interval 12 % wider."""
+
 PER_BIN, BINS = 5, 10
 """Subjects in a bin of the calibration error at least, and bins at most."""
 
@@ -96,30 +103,6 @@ LEAST = 5
 NEAR = 20
 """Bits of 256 by which two hashes of one picture may differ. Crops saved as JPEG of quality 30, at half the size or
 brighter differed from themselves in 16 at most; crops of two of 54 virtual people never differed in fewer than 34."""
-
-
-def headline_model(predictions: pd.DataFrame, models: Sequence[str], published: str) -> str:
-    """The model that audits are about: the paper's own, or else the first that was run with subjects held out.
-
-    Parameters
-    ----------
-    predictions
-        Of a study, with the protocol ``grouped``.
-    models
-        Of the study, in the order of the configuration.
-    published
-        The paper's own.
-
-    Raises
-    ------
-    ValueError
-        If none was.
-    """
-    run = set(predictions.loc[predictions["protocol"] == GROUPED, "model"])
-    found = [model for model in (published, *models) if model in run]
-    if not found:
-        raise ValueError("no model was tested on subjects held out")
-    return found[0]
 
 
 def held_out(predictions: pd.DataFrame, model: str, negative: str) -> pd.DataFrame:
@@ -437,6 +420,71 @@ def _bins(score: Doubles) -> npt.NDArray[np.int64]:
     return np.unique(np.searchsorted(calibration_edges(score), score, side="right"), return_inverse=True)[1]
 
 
+def seeds(trainings: Sequence[pd.DataFrame], model: str, resamples: int, seed: int) -> pd.DataFrame:
+    """How much a result depends on the seed of the training: on initial weights, batches and dropout.
+
+    The standard deviation over seeds is compared with the standard error over subjects, by the widest of the 95 %
+    intervals: near a ROC AUC of 1 they shrink, and the widest does so least. An alarm if seeds disagree whether the
+    model is better than chance (:func:`against_chance`), or if the deviation is shown (chi-squared test, of normally
+    distributed results) to be more than :data:`BESIDE_SUBJECTS` standard errors.
+
+    Of 200 simulated studies each of 12, 22 and 54 people with three seeds, whose deviation was a third of a standard
+    error or a little more, 0 to 0.5 % were said to have too large a one. Seeds disagreed in 6 to 10 % of those with
+    nothing to find and in up to 27 % where an effect lay near what so many people can show.
+
+    Parameters
+    ----------
+    trainings
+        From :func:`held_out`, of each training: the same subjects in the same folds.
+    model
+        Its name.
+    resamples, seed
+        Of the bootstrap over subjects; the seed also of the permutations. All trainings see the same.
+
+    Returns
+    -------
+    One row of :data:`~faceneuro.evaluation.sources.AUDITS`: the standard deviation of the ROC AUC over seeds, beside
+    half of the widest interval over subjects (``reference``). Its own interval is that of a normal distribution's
+    standard deviation, which of three values is wide.
+
+    Raises
+    ------
+    ValueError
+        If trainings were not tested on the same subjects in the same folds.
+    """
+    from scipy.stats import chi2, norm
+
+    first, n, count = trainings[0], len(trainings[0]), len(trainings)
+    for other in trainings[1:]:
+        if not other.drop(columns="probability").equals(first.drop(columns="probability")):
+            raise ValueError(f"trainings of {model} with several seeds were not tested on the same subjects and folds")
+    known = {"model": model, "n_subjects": n}
+    found = pd.concat([against_chance(each, model, resamples, seed) for each in trainings])
+    areas, p_values = found["value"].to_numpy(), found["p_value"].to_numpy()
+    if count < 2 or np.isnan(areas).any():
+        once = f"{model} was trained once, so how much the result depends on the seed is not known (key repeats)."
+        sentence = once if count < 2 else f"{n} subjects are too few to judge by, whatever the seed."
+        return audit_rows([audit_row(SEEDS, _SPREAD, **known, sentence=sentence)])
+    half = ((found["ci_high"] - found["ci_low"]) / 2).max()
+    spread, free = areas.std(ddof=1), count - 1
+    low, high = spread * np.sqrt(free / chi2.ppf([0.975, 0.025], free))
+    allowed = BESIDE_SUBJECTS * half / norm.ppf(0.975)
+    p = float(chi2.sf(free * (spread / allowed) ** 2, free)) if allowed else float(spread == 0)
+    better = int((p_values < SIGNIFICANT).sum())
+    grade, verdict = ALARMS[SEEDS] if p < LEVEL or 0 < better < count else (GOOD, OK)
+    says = {0: "none", count: "each"}.get(better, f"{better} of {count}")
+    sentence = (
+        f"Trained with {count} seeds, {model} has ROC AUC {', '.join(f'{area:.2f}' for area in areas)} over the same "
+        f"{n} subjects held out, better than chance with {says}: standard deviation {number_text(spread, low, high)}; "
+        f"other subjects could change one of them by {half:.2f} (half of a 95 % interval)."
+    )
+    numbers = {"value": spread, "ci_low": low, "ci_high": high, "reference": half, "p_value": p}
+    return audit_rows([audit_row(SEEDS, _SPREAD, **known, **numbers, grade=grade, verdict=verdict, sentence=sentence)])
+
+
+_SPREAD = "standard deviation of roc_auc"
+
+
 def missed_faces(quality: pd.DataFrame, groups: Mapping[str, str], resamples: int, seed: int) -> pd.DataFrame:
     """Whether faces are found as often in patients as in others: what is not found is not judged.
 
@@ -688,6 +736,7 @@ def all_audits(
     groups: Mapping[str, str],
     model: str,
     backgrounds: Sequence[str],
+    repeats: Sequence[pd.DataFrame] | None,
     resamples: int,
     seed: int,
 ) -> pd.DataFrame:
@@ -709,6 +758,9 @@ def all_audits(
         The one that audits are about.
     backgrounds
         Models that see everything but the face.
+    repeats
+        Predictions of that model trained again on the same folds, a table for each further seed; none at all where
+        nothing in its training is random.
     resamples, seed
         Of bootstraps; the seed also of permutations.
 
@@ -718,6 +770,7 @@ def all_audits(
     """
     drawn = {"resamples": resamples, "seed": seed}
     people = held_out(predictions, model, classes[0])
+    trainings = [people, *(held_out(each, model, classes[0]) for each in repeats or ())]
     protocols = set(predictions["protocol"])
     parts = [
         *([leakage_gap(predictions, model, classes, **drawn)] if PUBLISHED in protocols else []),
@@ -730,6 +783,7 @@ def all_audits(
         missed_faces(quality, groups, **drawn),
         calibration(people, model, **drawn),
         subgroups(people, manifest, model, **drawn),
+        *([seeds(trainings, model, **drawn)] if repeats is not None else []),
         power(people),
     ]
     return pd.concat(parts, ignore_index=True)

@@ -44,7 +44,8 @@ def write_audits(
         "Every audit is another look at the same people. Most raise an alarm at a level of "
         f"{LEVEL:.0%}: of a hundred audits of clean studies about one is false. The leakage gap is an alarm where its "
         "95 % interval is above zero: without a gap that was so in 3 to 6 % of simulated studies of 60 to 12 subjects. "
-        "The comparison with chance is a warning where a test at 5 % finds nothing.",
+        "The comparison with chance is a warning where a test at 5 % finds nothing. Seeds are a warning, too, where "
+        "that test finds something with some of them only: near its limit any seed decides.",
         "The CSV file of the same name has values, 95 % intervals, what they stand beside (reference) and p-values.",
     ]
     write_files(stem, frame, TITLE, lead, [_table(study, frame[frame["study"] == study]) for study in studies], remarks)
