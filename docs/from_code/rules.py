@@ -6,9 +6,7 @@ from typing import NamedTuple
 
 from from_code.text import ROOT, prose
 
-RULE = re.compile(
-    r"^ *(?:use rule (?P<base>\w+) as|rule) (?P<name>\w+)(?: with)?:\n(?P<body>(?:\n| +.*\n|\)\n)*)", re.M
-)
+RULE = re.compile(r"^ *(?:use rule (?P<base>\w+) as|rule) (?P<name>\w+)(?: with)?:\n(?P<body>(?:\n| +.*\n)*)", re.M)
 OUTPUT = re.compile(r"^ +output:\n((?: {8,}.*\n)+)", re.M)
 
 
