@@ -16,9 +16,7 @@ from zipfile import ZipFile
 import pandas as pd
 import pytest
 import yaml
-from sklearn.metrics import roc_auc_score
 
-from faceneuro.evaluation.metrics import units
 from faceneuro.tables import KEYS, provenance_of, read_table
 from running import ASSETS, CONFINED, NO_COHORT, NO_STUDY, ROOT, run, run_offline
 
@@ -182,15 +180,12 @@ def test_another_seed_is_another_network_on_the_same_fold_and_audited(finished):
     assert (one["probability"] != other["probability"]).any()
     assert (first / "model.safetensors").read_bytes() != (second / "model.safetensors").read_bytes()
     audits = read_table(finished / "results/studies/als/audits.parquet").set_index("audit")
-    people = [
-        units(
-            read_table(sorted(finished.glob(f"results/studies/als/{folder}/dual_branch/*/predictions.parquet"))),
-            "subject",
-        )
-        for folder in ("grouped", "repeats/2/grouped")
-    ]
-    areas = [roc_auc_score(each["label"] == "ALS", each["probability"]) for each in people]
-    assert f"{areas[0]:.2f}, {areas[1]:.2f}" in audits.loc["trainings with other seeds, against each other", "sentence"]
+    seeds = audits.loc["trainings with other seeds, against each other"]
+    # Both trainings were looked at: of one alone it would say so.
+    assert (seeds["grade"], seeds["sentence"]) == (
+        "not told",
+        "6 subjects are too few to judge by, whatever the seed.",
+    )
 
 
 def test_more_repeats_train_no_fold_again_that_is_there(workdir):
