@@ -184,12 +184,25 @@ def needs_no_script(visit: Visit) -> list[str]:
 # --- For everybody
 
 
+ALIKE = """() => {
+  const seen = new Set();
+  for (const row of document.querySelectorAll("tbody tr")) {
+    const parts = [row.closest("table"), row, ...row.querySelectorAll("*")];
+    const build = parts.map((part) => `${part.localName}.${part.className}`).join(" ");
+    if (seen.has(build)) row.remove();
+    seen.add(build);
+  }
+}"""
+
+
 def is_accessible(visit: Visit) -> list[str]:
     """axe finds nothing serious, in either scheme, on a wide and on a narrow screen."""
     found, minor = [], set()
     for width in (WIDE, NARROW):
         for scheme in ("light", "dark"):
             with visit.opened(width, scheme) as page:
+                # Of rows that are built alike one is enough: contrast is reckoned for every single word.
+                page.evaluate(ALIKE)
                 options = {"resultTypes": ["violations"]}
                 if scheme == "dark":
                     # The schemes differ in colours alone.
@@ -305,25 +318,44 @@ FIGURES = """() => {
     || (element.getAttribute("aria-labelledby") || "").split(" ")
          .map((id) => document.getElementById(id)?.textContent ?? "").join(" ")
     || element.querySelector(":scope > title")?.textContent || "").trim();
-  window.figures = [...document.querySelectorAll("img, svg, canvas, object, embed, video")]
-    .filter((element) => !element.parentElement.closest("svg") && !hidden(element));
-  return window.figures.map((element) => {
-    const box = element.getBoundingClientRect();
-    return {
-      kind: element.localName,
-      role: element.getAttribute("role"),
-      text: text(element),
-      width: box.width,
-      height: box.height,
-      loaded: element.localName !== "img" || (element.complete && element.naturalWidth > 0),
-    };
-  });
+  return [...document.querySelectorAll("img, svg, canvas, object, embed, video")]
+    .filter((element) => !element.parentElement.closest("svg") && !hidden(element))
+    .map((element) => {
+      const box = element.getBoundingClientRect();
+      return {
+        kind: element.localName,
+        role: element.getAttribute("role"),
+        text: text(element),
+        box: [box.left, box.top + scrollY, box.right, box.bottom + scrollY].map(Math.round),
+        loaded: element.localName !== "img" || (element.complete && element.naturalWidth > 0),
+      };
+    });
 }"""
 
+ALONE = """() => {
+  for (const part of document.querySelectorAll("header, nav, footer, table, p, ul, ol, dl, pre, h2, h3, h4, h5"))
+    if (!part.querySelector("img, svg") && !part.closest("svg, figure")) part.remove();
+}"""
 
-def inked(png: bytes) -> float:
+STRIP = 3000
+"""CSS pixels of a page that are looked at together: more than any figure is high."""
+
+
+def pictures(page: Page, boxes: Sequence[Sequence[int]]) -> list[Image.Image]:
+    """What is seen in boxes (left, top, right, bottom, in CSS pixels) of a page; many from each screenshot."""
+    page.set_viewport_size({"width": WIDE, "height": STRIP})
+    strip, seen, start = None, [], 0
+    for left, top, right, bottom in boxes:
+        if strip is None or top < start or bottom > start + STRIP:
+            start = page.evaluate("(top) => { scrollTo(0, top); return scrollY; }", top)
+            strip = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+        seen.append(strip.crop((left, top - start, max(right, left + 1), max(bottom, top + 1) - start)))
+    return seen
+
+
+def inked(picture: Image.Image) -> float:
     """Share of pixels that stand out from the commonest colour by a contrast of 1.5 or more, as WCAG reckons it."""
-    pixels = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"), float) / 255
+    pixels = np.asarray(picture, float) / 255
     linear = np.where(pixels <= 0.04045, pixels / 12.92, ((pixels + 0.055) / 1.055) ** 2.4)
     luminance = (linear @ [0.2126, 0.7152, 0.0722]).round(3)
     values, times = np.unique(luminance, return_counts=True)
@@ -334,20 +366,13 @@ def inked(png: bytes) -> float:
 
 def figures_show(visit: Visit) -> list[str]:
     """Each figure has a size, a text for those who do not see it, and as much to see in the dark as in the light."""
-    found: list[str] = []
-    ink: dict[str, list[float]] = {}
+    found, ink = [], {}
     for scheme in ("light", "dark"):
         with visit.opened(scheme=scheme) as page:
+            # Closer together they are seen in fewer screenshots.
+            page.evaluate(ALONE)
             figures = page.evaluate(FIGURES)
-            handles = page.evaluate_handle("window.figures")
-            ink[scheme] = []
-            for place, figure in enumerate(figures):
-                shown = figure["loaded"] and min(figure["width"], figure["height"]) >= 8
-                if shown:
-                    element = handles.get_property(str(place)).as_element()
-                    ink[scheme].append(inked(element.screenshot(animations="disabled")))
-                else:
-                    ink[scheme].append(0.0)
+            ink[scheme] = [inked(picture) for picture in pictures(page, [figure["box"] for figure in figures])]
     for place, figure in enumerate(figures):
         name = f"figure {place + 1} ({figure['text'][:60] or figure['kind']})"
         if not figure["text"]:
@@ -357,7 +382,8 @@ def figures_show(visit: Visit) -> list[str]:
         if not figure["loaded"]:
             found.append(f"{name} cannot be shown")
         elif ink["light"][place] < 0.001:
-            found.append(f"{name} shows nothing, at {figure['width']:.0f} x {figure['height']:.0f} pixels")
+            left, top, right, bottom = figure["box"]
+            found.append(f"{name} shows nothing in {right - left} x {bottom - top} pixels")
         elif ink["dark"][place] < ink["light"][place] / 2:
             found.append(f"{name} is hardly seen in the dark scheme")
     visit.notes.append(f"{len(figures)} figures")
@@ -366,15 +392,29 @@ def figures_show(visit: Visit) -> list[str]:
 
 # --- Tables
 
-SORTED = """(table) => ({
-  rows: [...table.tBodies].flatMap((body) => [...body.rows])
-    .map((row) => [...row.cells].map((cell) => cell.textContent.trim())),
-  ways: [...table.querySelectorAll("thead th")].map((heading) => heading.getAttribute("aria-sort")),
-})"""
+READ_TABLE = """(table) => {
+  table.rowsBefore = [...table.tBodies].flatMap((body) => [...body.rows]);
+  table.buttons = [...table.querySelectorAll("thead th button")];
+  table.state = () => ({
+    order: [...table.tBodies].flatMap((body) => [...body.rows]).map((row) => table.rowsBefore.indexOf(row)),
+    ways: [...table.querySelectorAll("thead th")].map((heading) => heading.getAttribute("aria-sort")),
+  });
+  return {
+    headings: table.buttons.map((button) => button.textContent.trim()),
+    columns: table.buttons.map((button) => button.closest("th").cellIndex),
+    rows: table.rowsBefore.map((row) => [...row.cells].map((cell) => cell.textContent.trim())),
+  };
+}"""
 
-SORT = f"(button) => {{ button.click(); return ({SORTED})(button.closest('table')); }}"
+STATE = "(table) => table.state()"
 
-COLUMN = """(button) => [button.closest("th").cellIndex, button.textContent.trim()]"""
+SORT_OTHERS = """(table) => table.buttons.slice(1).map((button) => [1, 2].map(() => {
+  button.click();
+  return table.state();
+}))"""
+
+ROWS = """(table) => [...table.tBodies].flatMap((body) => [...body.rows])
+  .map((row) => [...row.cells].map((cell) => cell.textContent.trim()))"""
 
 NUMBER = re.compile(r"[<>≤≥~≈±]?\s*([+-]?\d+(?:\.\d+)?(?:e[+-]?\d+)?)(?![\w.-])", re.IGNORECASE)
 ABSENT = frozenset(["", "-", "\u2013", "\u2014", "n/a"])
@@ -416,36 +456,36 @@ def tables_sort(visit: Visit) -> list[str]:
     """Each button in a heading sorts, first up and then down, as a sort in Python does, and the heading says so."""
     found, sortable, sorts = [], 0, 0
     with visit.opened() as page:
-        tables = page.locator("table").all()
+        tables = page.locator("table").element_handles()
         for place, table in enumerate(tables, 1):
-            before = table.evaluate(SORTED)["rows"]
-            buttons = table.locator("thead th button").element_handles()
-            if buttons:
-                sortable += 1
-            elif len(before) > 2:
-                found.append(f"table {place}, of {len(before)} rows, does not sort")
-            for button in buttons:
-                column, heading = button.evaluate(COLUMN)
-                name = f"table {place}, column {heading!r}"
-                for way in ("ascending", "descending"):
-                    if button is buttons[0]:
-                        # By hand in the first column: first with the mouse, then with the keyboard.
-                        if way == "ascending":
-                            button.click()
-                        else:
-                            button.press("Enter")
-                        after = table.evaluate(SORTED)
-                    else:
-                        after = button.evaluate(SORT)
+            before = table.evaluate(READ_TABLE)
+            if not before["columns"]:
+                if len(before["rows"]) > 2:
+                    found.append(f"table {place}, of {len(before['rows'])} rows, does not sort")
+                continue
+            sortable += 1
+            # The first column by hand: with the mouse, and with the keyboard.
+            first = table.query_selector("thead th button")
+            first.click()
+            by_mouse = table.evaluate(STATE)
+            first.press("Enter")
+            by_keyboard = table.evaluate(STATE)
+            states = [(by_mouse, by_keyboard), *table.evaluate(SORT_OTHERS)]
+            for heading, column, both in zip(before["headings"], before["columns"], states, strict=True):
+                for way, state in zip(("ascending", "descending"), both, strict=True):
+                    name = f"table {place}, column {heading!r}, {way}"
                     sorts += 1
-                    cells = [row[column] for row in after["rows"] if len(row) > column]
-                    if sorted(after["rows"]) != sorted(before):
+                    if sorted(state["order"]) != list(range(len(before["rows"]))):
                         found.append(f"{name}: other rows than before the sort")
-                    elif not in_order(cells, way == "descending"):
-                        found.append(f"{name}: not {way}: {shortened(cells, 8)}")
-                    said = {place: said for place, said in enumerate(after["ways"]) if said not in (None, "none")}
+                        continue
+                    cells = [before["rows"][row][column] for row in state["order"]]
+                    if not in_order(cells, way == "descending"):
+                        found.append(f"{name}: not in order: {shortened(cells, 8)}")
+                    said = {place: said for place, said in enumerate(state["ways"]) if said not in (None, "none")}
                     if said != {column: way}:
-                        found.append(f"{name}: sorted {way}, but its headings say {after['ways']}")
+                        found.append(f"{name}: its headings say {state['ways']}")
+            if sorted(table.evaluate(ROWS)) != sorted(before["rows"]):
+                found.append(f"table {place}: the sorts changed its cells")
     visit.notes.append(f"{sortable} of {len(tables)} tables sort, {sorts} sorts")
     return found
 
@@ -506,10 +546,10 @@ def squeezed(text: str) -> str:
     return re.sub(r"[\s\u00ad\u200b]", "", unicodedata.normalize("NFKC", text)).casefold()
 
 
-def printed(page: Page, path: Path) -> list[np.ndarray]:
-    """Print the page; the sheets that come out of it, in grey from 0 to 255."""
-    page.pdf(path=path, format="A4", print_background=True, prefer_css_page_size=True)
-    subprocess.run(["pdftoppm", "-r", "50", "-gray", path, path.with_suffix("")], check=True, capture_output=True)
+def printed(page: Page, path: Path, sheets: str = "") -> list[np.ndarray]:
+    """Print the page, or some sheets of it; what comes out, in grey from 0 to 255."""
+    page.pdf(path=path, format="A4", print_background=True, prefer_css_page_size=True, page_ranges=sheets)
+    subprocess.run(["pdftoppm", "-r", "36", "-gray", path, path.with_suffix("")], check=True, capture_output=True)
     sheets = sorted(path.parent.glob(f"{path.stem}-*.pgm"))
     return [np.asarray(Image.open(sheet), float) for sheet in sheets]
 
@@ -529,19 +569,19 @@ CONTENT_TEXTS = """() => {
 def prints(visit: Visit) -> list[str]:
     """On paper is all of the text, also what is folded, on white whatever the screen's scheme, and within the sheet."""
     found = []
-    sheets, folder = {}, visit.folder
-    for scheme in ("light", "dark"):
-        with visit.opened(scheme=scheme, unfolded=False) as page:
-            texts = page.evaluate(CONTENT_TEXTS)
-            sheets[scheme] = printed(page, folder / f"print_{scheme}.pdf")
-    light, dark = sheets["light"], sheets["dark"]
+    folder = visit.folder
+    with visit.opened(unfolded=False) as page:
+        texts = page.evaluate(CONTENT_TEXTS)
+        light = printed(page, folder / "print_light.pdf")
     if not light:
         return ["nothing is printed"]
+    with visit.opened(scheme="dark", unfolded=False) as page:
+        dark = printed(page, folder / "print_dark.pdf", f"1-{min(len(light), 10)}")
     visit.notes.append(f"{len(light)} sheets")
     found += [f"sheet {place + 1} is empty" for place, sheet in enumerate(light) if sheet.min() > 250]
     if np.median([np.median(sheet) for sheet in light]) < 250:
         found.append("it is not printed on white")
-    if len(light) != len(dark) or max(np.abs(a - b).mean() for a, b in zip(light, dark, strict=True)) > 1:
+    if max(np.abs(some - other).mean() for some, other in zip(light, dark, strict=False)) > 1:
         found.append("whoever reads it in the dark scheme gets another print")
     text = subprocess.run(
         ["pdftotext", "-raw", folder / "print_light.pdf", "-"], check=True, capture_output=True, text=True
