@@ -31,8 +31,26 @@ WIDE, NARROW, NARROWEST = 1280, 390, 320
 HEIGHT = 900
 
 
+class Windows:
+    """Windows of the browser: one for each kind of reader, used again, because a new one takes longer than a page."""
+
+    def __init__(self, browser: Browser):
+        self.version = browser.version
+        self._browser = browser
+        self._windows: dict[tuple[str, bool], Page] = {}
+
+    def of(self, scheme: str, scripts: bool) -> Page:
+        """The window of a reader who prefers a scheme, and whose scripts run or not."""
+        if (scheme, scripts) not in self._windows:
+            context = self._browser.new_context(
+                color_scheme=scheme, java_script_enabled=scripts, reduced_motion="reduce", offline=True
+            )
+            self._windows[scheme, scripts] = context.new_page()
+        return self._windows[scheme, scripts]
+
+
 @contextmanager
-def launched(folder: Path) -> Iterator[Browser]:
+def launched(folder: Path) -> Iterator[Windows]:
     """The browser, with everything that it writes in ``folder``."""
     folder.mkdir()
     os.environ["TMPDIR"] = str(folder)
@@ -41,7 +59,7 @@ def launched(folder: Path) -> Iterator[Browser]:
             executable_path=shutil.which("chromium"), args=FLAGS, env=os.environ | {"HOME": str(folder)}
         )
         try:
-            yield browser
+            yield Windows(browser)
         finally:
             browser.close()
 
@@ -63,8 +81,8 @@ class Visit:
         What a check found worth telling, but no fault.
     """
 
-    def __init__(self, browser: Browser, path: Path, folder: Path):
-        self.browser = browser
+    def __init__(self, windows: Windows, path: Path, folder: Path):
+        self.windows = windows
         self.path = path.resolve()
         self.folder = folder
         self.asked_for: list[str] = []
@@ -88,29 +106,32 @@ class Visit:
         unfolded
             Whether everything that is folded is opened first.
         """
-        context = self.browser.new_context(
-            viewport={"width": width, "height": HEIGHT},
-            color_scheme=scheme,
-            java_script_enabled=scripts,
-            reduced_motion="reduce",
-            offline=True,
-        )
+        page = self.windows.of(scheme, scripts)
+        listeners = {
+            "request": lambda request: self._request(request.url),
+            "websocket": lambda socket: self.asked_for.append(socket.url),
+            "popup": lambda popup: self.asked_for.append(popup.url),
+            "pageerror": lambda error: self.said.append(str(error)),
+            "console": lambda message: self._message(message.type, message.text),
+        }
+        page.set_viewport_size({"width": width, "height": HEIGHT})
+        # No medium of its own, or the page would be printed as it is on the screen.
+        page.emulate_media(media="null", color_scheme=scheme, reduced_motion="reduce")
+        for event, listener in listeners.items():
+            page.on(event, listener)
         try:
-            page = context.new_page()
-            page.on("request", lambda request: self._request(request.url))
-            page.on("websocket", lambda socket: self.asked_for.append(socket.url))
-            page.on("popup", lambda popup: self.asked_for.append(popup.url))
-            page.on("pageerror", lambda error: self.said.append(str(error)))
-            page.on("console", lambda message: self._message(message.type, message.text))
             page.goto(self.path.as_uri())
             if unfolded:
                 page.evaluate("document.querySelectorAll('details').forEach((part) => { part.open = true; })")
             yield page
+            # Nothing of it goes on in the next visit.
+            page.goto("about:blank")
         finally:
-            context.close()
+            for event, listener in listeners.items():
+                page.remove_listener(event, listener)
 
     def _request(self, address: str) -> None:
-        if address != self.path.as_uri() and not address.startswith("data:"):
+        if address not in (self.path.as_uri(), "about:blank") and not address.startswith("data:"):
             self.asked_for.append(address)
 
     def _message(self, kind: str, text: str) -> None:

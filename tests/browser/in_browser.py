@@ -14,13 +14,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from playwright.sync_api import Browser
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import chromium
 import faults
-from chromium import Visit
+from chromium import Visit, Windows
 from page_checks import CHECKS
 from screenshots import take
 
@@ -47,14 +45,14 @@ def say(text: str) -> None:
     print(f"[{time.monotonic() - START:4.0f} s] {text}", flush=True)
 
 
-def check_checks(browser: Browser, folder: Path) -> list[str]:
+def check_checks(windows: Windows, folder: Path) -> list[str]:
     """What the checks find in a page without a fault, and what they do not find in pages with one."""
     wrong = []
-    visit = Visit(browser, faults.STAND_IN, folder)
+    visit = Visit(windows, faults.STAND_IN, folder)
     for name, check in CHECKS.items():
         wrong += [f"in a page without a fault, {name!r} found: {fault}" for fault in check(visit)]
     for name, path, said in faults.faulty_pages(folder):
-        told = CHECKS[name](Visit(browser, path, folder))
+        told = CHECKS[name](Visit(windows, path, folder))
         if not any(said in fault for fault in told):
             wrong.append(f"{name!r} should have said {said!r} of {path.name}, and said {told}")
     return wrong
@@ -76,15 +74,15 @@ def check_page(visit: Visit) -> int:
 
 
 def test(pages: list[Path], screenshots: Path, folder: Path) -> None:
-    with chromium.launched(folder / "browser") as browser:
-        say(f"chromium {browser.version}, without a network")
-        wrong = check_checks(browser, new(folder / "faults"))
+    with chromium.launched(folder / "browser") as windows:
+        say(f"chromium {windows.version}, without a network")
+        wrong = check_checks(windows, new(folder / "faults"))
         if wrong:
             raise Failed("the checks themselves do not find what they should:\n" + "\n".join(wrong))
         say(f"each of {len(faults.FAULTS)} faults of a page that stands in was found, and none where there is none")
         found = 0
         for place, page in enumerate(pages, 1):
-            visit = Visit(browser, page, new(folder / f"page_{place}"))
+            visit = Visit(windows, page, new(folder / f"page_{place}"))
             found += check_page(visit)
             taken = take(visit, screenshots)
             say("  pictures: " + ", ".join(f"{path.name} ({path.stat().st_size / 1000:.0f} KB)" for path in taken))
