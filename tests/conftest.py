@@ -10,6 +10,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from matplotlib.figure import Figure
 
 from data_set_trees import Filmed
 from faceneuro import assets
@@ -60,3 +61,18 @@ def heads() -> Heads:
 def filmed(heads) -> Filmed:
     """Virtual patients, for the trees of data sets."""
     return Filmed(heads)
+
+
+@pytest.fixture
+def drawn(monkeypatch) -> list[Figure]:
+    """The figures that were written."""
+    figures = []
+    savefig = Figure.savefig
+
+    def save(figure: Figure, path, **options):
+        savefig(figure, path, **options)
+        if options["format"] == "png":
+            figures.append(figure)
+
+    monkeypatch.setattr(Figure, "savefig", save)
+    return figures

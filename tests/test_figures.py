@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from sklearn.metrics import confusion_matrix, roc_auc_score
 
 from faceneuro.evaluation.audits import held_out, reliability
@@ -21,21 +20,6 @@ MODELS = ("attention_fusion", "swin")
 def severity() -> pd.DataFrame:
     """Two models of three classes."""
     return pd.concat([stages(place, (9, 6, 5)).assign(model=model) for place, model in enumerate(MODELS)])
-
-
-@pytest.fixture
-def drawn(monkeypatch) -> list[Figure]:
-    """The figures that were written."""
-    figures = []
-    savefig = Figure.savefig
-
-    def save(figure: Figure, path, **options):
-        savefig(figure, path, **options)
-        if options["format"] == "png":
-            figures.append(figure)
-
-    monkeypatch.setattr(Figure, "savefig", save)
-    return figures
 
 
 def numbers(axes: Axes) -> dict[tuple[float, float], str]:

@@ -100,21 +100,6 @@ def estimate(row, prefix: str = "ci", value: str = "accuracy") -> str:
     return f"{getattr(row, value):.2f} [{low:.2f}, {high:.2f}]".replace("-", "\N{MINUS SIGN}")
 
 
-@pytest.fixture
-def drawn(monkeypatch) -> list[Figure]:
-    """The figures that were written."""
-    figures = []
-    savefig = Figure.savefig
-
-    def save(figure: Figure, path, **options):
-        savefig(figure, path, **options)
-        if options["format"] == "png":
-            figures.append(figure)
-
-    monkeypatch.setattr(Figure, "savefig", save)
-    return figures
-
-
 def extents(figure: Figure) -> list[tuple[str, Bbox]]:
     """Where the texts of a figure are, in pixels."""
     # A legend is laid out when it is drawn, last for the SVG.

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.figure import Figure
 
 from faceneuro.evaluation.intervals import percentile_interval
 from faceneuro.report import synthesis_figures
@@ -511,20 +510,6 @@ def test_the_csv_has_everything(tmp_path):
 
 
 # Figures
-
-
-@pytest.fixture
-def drawn(monkeypatch) -> list[Figure]:
-    """The figures that were written."""
-    figures, savefig = [], Figure.savefig
-
-    def save(figure: Figure, path, **options):
-        savefig(figure, path, **options)
-        if options["format"] == "png":
-            figures.append(figure)
-
-    monkeypatch.setattr(Figure, "savefig", save)
-    return figures
 
 
 def test_the_grid_has_a_line_per_pair_and_a_column_per_title(drawn, tmp_path):

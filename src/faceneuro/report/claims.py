@@ -185,7 +185,7 @@ def _reservations(claim: Mapping, behind: pd.DataFrame, audits: pd.DataFrame, co
         alarms = audits[audits["grade"].isin([BAD, SUSPICIOUS])].sort_values("grade", kind="stable")
         said += dict.fromkeys(f"{verdict} ({grade})" for verdict, grade in _pairs(alarms[["verdict", "grade"]]))
     if "note" in behind:
-        untrained = behind.loc[behind["note"].fillna("").str.contains(UNTRAINED), "model"].unique()
+        untrained = behind.loc[behind["note"].map(_text).str.contains(UNTRAINED), "model"].unique()
         said += [f"{UNTRAINED} image backbones: {', '.join(untrained)}"] if len(untrained) else []
     return said + ([_text(claim["note"])] if _text(claim.get("note")) else [])
 
@@ -223,7 +223,7 @@ def _answer(claims: pd.DataFrame) -> list[str]:
         main = review[review["headline"]].iloc[0]
         said.append(
             f"{main['paper']}, a review, held against its own numbers: its main claim {main['verdict']}; of all "
-            f"{len(review)} {_count(review['verdict'])}."
+            f"{len(review)} claims {_count(review['verdict'])}."
         )
     return [" ".join(said)]
 

@@ -213,7 +213,8 @@ def _caption(rows: pd.DataFrame) -> str:
 
 def _lines(rows: pd.DataFrame, names: Callable[[dict], str]) -> tuple[list[str], list[Line]]:
     """Models of a table, the paper's and those beyond it that were run, and what their lines are called."""
-    rows = rows.assign(note=rows["note"].fillna(""))
+    # A column without any note is read as one of numbers.
+    rows = rows.assign(note=rows["note"].astype(object).fillna(""))
     models, lines = [], []
     for model, mine in rows.groupby("model", sort=False):
         first, run = mine.iloc[0], bool(mine["reproduced"].notna().any())
