@@ -1,4 +1,5 @@
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +7,9 @@ import pandas as pd
 import pytest
 
 from faceneuro.evaluation.metrics import evaluate
+from faceneuro.evaluation.paired import COLUMNS
 from faceneuro.report import figures
+from faceneuro.report.als import judge_claims
 from faceneuro.report.classification import classification_table, write_classification
 from faceneuro.report.tables import latex_text
 from faceneuro.studies.als import CLASSES, PUBLISHED_MODEL, TABLE_ROWS
@@ -50,6 +53,12 @@ def table(found: pd.DataFrame, **options) -> pd.DataFrame:
     return classification_table(evaluate(found, CLASSES, 100, 0), PUBLISHED, TABLE_ROWS, **options)
 
 
+def write(frame: pd.DataFrame, stem: Path, title: str = "ALS") -> None:
+    """As the study does where no models were compared in pairs."""
+    none = pd.DataFrame(columns=COLUMNS)
+    write_classification(frame, none, judge_claims(frame, none), stem, title)
+
+
 def cell(frame: pd.DataFrame, **where) -> pd.Series:
     (index,) = frame.index[(frame[list(where)] == pd.Series(where)).all(axis=1)]
     return frame.loc[index]
@@ -83,15 +92,17 @@ def test_only_the_published_model_has_printed_numbers_and_all_else_is_complete()
 
 def test_the_csv_keeps_every_digit(tmp_path):
     frame = table(predictions())
-    write_classification(frame, tmp_path / "als", "ALS")
+    write(frame, tmp_path / "als")
     read = pd.read_csv(tmp_path / "als.csv")
-    np.testing.assert_array_equal(read["reproduced"], frame["reproduced"])
+    rows = read[read["kind"] == "row"]
+    np.testing.assert_array_equal(rows["reproduced"], frame["reproduced"])
+    assert (rows["published"].notna() == frame["published"].notna().to_numpy()).all()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["als.csv", "als.md", "als.tex"]
 
 
 def test_the_readable_table_puts_the_printed_number_beside_both_protocols(tmp_path):
     frame = table(predictions())
-    write_classification(frame, tmp_path / "als", "ALS")
+    write(frame, tmp_path / "als")
     text = (tmp_path / "als.md").read_text()
     views = "Random frames held out | Subjects held out, by frame | Subjects held out, by subject"
     assert f"| Row | Metric | Published | {views} |" in text
@@ -115,7 +126,7 @@ def test_the_readable_table_puts_the_printed_number_beside_both_protocols(tmp_pa
     ],
 )
 def test_the_table_says_whose_numbers_these_are(tmp_path, options, words):
-    write_classification(table(predictions(), **options), tmp_path / "als", "ALS")
+    write(table(predictions(), **options), tmp_path / "als")
     assert words in (tmp_path / "als.md").read_text()
     assert latex_text(words) in (tmp_path / "als.tex").read_text()
     assert words.split(": ")[-1].split(";")[0] in (tmp_path / "als.csv").read_text()
@@ -123,14 +134,14 @@ def test_the_table_says_whose_numbers_these_are(tmp_path, options, words):
 
 @pytest.mark.parametrize("protocol", ["published", "grouped"])
 def test_one_protocol_alone_gives_a_table_of_its_columns(tmp_path, protocol):
-    write_classification(table(predictions(protocols=[protocol])), tmp_path / "als", "ALS")
+    write(table(predictions(protocols=[protocol])), tmp_path / "als")
     text = (tmp_path / "als.md").read_text()
     assert ("subjects held out, each judged once" in text) == (protocol == "grouped")
     assert ("Random frames held out" in text) == (protocol == "published")
 
 
 def test_a_run_without_the_published_model_still_gives_a_table(tmp_path):
-    write_classification(table(predictions(models=["flow_only"])), tmp_path / "als", "ALS")
+    write(table(predictions(models=["flow_only"])), tmp_path / "als")
     assert "Model flow_only" in (tmp_path / "als.md").read_text()
 
 
@@ -141,13 +152,14 @@ def test_every_character_reaches_latex_as_it_is():
 
 
 def test_latex_is_balanced_and_has_no_bare_special_character(tmp_path):
-    write_classification(table(predictions()), tmp_path / "als", "ALS & 5 %")
+    write(table(predictions()), tmp_path / "als", "ALS & 5 %")
     text = (tmp_path / "als.tex").read_text()
-    assert text.count(r"\begin{") == text.count(r"\end{") == 4
+    assert text.count(r"\begin{") == text.count(r"\end{") == 6
     assert r"ALS \& 5 \%" in text
     assert "dual_branch" not in text
     for block in text.split(r"\begin{tabular}")[1:]:
-        columns = block[1 : block.index("}", 1)]
+        # A column of sentences has a width of its own.
+        columns = re.sub(r"p\{.*?\}", "p", block.splitlines()[0]).strip("{}")
         rows = block[block.index(r"\midrule") : block.index(r"\bottomrule")].splitlines()[1:]
         assert all(row.count(" & ") == len(columns) - 1 for row in rows if row)
 

@@ -228,16 +228,16 @@ def accuracies(value: float, low: float, high: float, healthy: int = 11, patient
 @pytest.mark.parametrize(
     ("numbers", "verdict", "words"),
     [
-        ((0.90, 0.80, 0.97), "holds", "lies above chance and reaches the printed 0.92"),
-        ((1.00, 1.00, 1.00), "holds", "lies above chance and reaches the printed 0.92"),
+        ((0.90, 0.80, 0.97), "holds", "reaches the printed 0.92 and lies above chance"),
+        ((1.00, 1.00, 1.00), "holds", "reaches the printed 0.92 and lies above chance"),
         # The printed number may stand for as little as 0.915.
-        ((0.80, 0.70, 0.915), "holds", "lies above chance and reaches the printed 0.92"),
-        ((0.80, 0.70, 0.914), "does not hold", "lies above chance and below the printed 0.92"),
-        ((0.55, 0.32, 0.68), "does not hold", "lies not above chance and below the printed 0.92"),
-        ((0.70, 0.45, 0.95), "not shown", "reaches the printed 0.92, and chance as well"),
+        ((0.80, 0.70, 0.915), "holds", "reaches the printed 0.92 and lies above chance"),
+        ((0.80, 0.70, 0.914), "does not hold", "lies below the printed 0.92, above chance"),
+        ((0.55, 0.32, 0.68), "does not hold", "lies below the printed 0.92, not above chance"),
+        ((0.70, 0.45, 0.95), "not shown", "reaches the printed 0.92 and lies not above chance"),
         ((0.90, NAN, NAN), "not shown", "too few subjects for an interval"),
         # Three of four are healthy: calling all healthy is right as often as this.
-        ((0.90, 0.74, 0.97, 15, 5), "not shown", "reaches the printed 0.92, and chance as well"),
+        ((0.90, 0.74, 0.97, 15, 5), "not shown", "reaches the printed 0.92 and lies not above chance"),
     ],
 )
 def test_a_printed_accuracy_holds_where_the_interval_is_above_chance_and_reaches_it(numbers, verdict, words):

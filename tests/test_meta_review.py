@@ -159,9 +159,27 @@ def test_the_verdicts_follow_the_data(review):
 
 def test_every_claim_has_a_place_and_a_sentence(claims):
     assert claims["verdict"].isin([FOLLOWS, PARTLY, FAILS, UNKNOWN]).all()
-    assert claims.map(str.strip).ne("").all().all()
+    assert claims[["where", "claim", "verdict", "evidence"]].map(str.strip).ne("").all(axis=None)
     assert claims["evidence"].str.endswith((".", ")")).all()
     assert not claims["evidence"].str.contains("nan|None", regex=True).any()
+
+
+def test_claims_about_a_number_have_it_beside_what_the_rows_give(review, claims):
+    numbers = claims[claims["about"] != ""].set_index("about")
+    assert list(numbers.index) == [
+        "All, abstract",
+        "All, Fig. 3",
+        "Dementia, abstract",
+        "Bell's palsy, abstract",
+        "ALS and stroke, abstract",
+    ]
+    for place in ("All, abstract", "All, Fig. 3"):
+        row = numbers.loc[place, ["recomputed", "ci_low", "ci_high"]].astype(float)
+        assert list(row) == pytest.approx([80.71, 73.34, 88.09], abs=0.01)
+        assert f"{row['recomputed']:.2f} % [{row['ci_low']:.2f}" in numbers.loc[place, "evidence"]
+    assert numbers["claimed"].tolist() == [89.25, 80.71, 99, 93.7, 73.2]
+    assert numbers["claimed_low"].notna().tolist() == [True, True, False, False, False]
+    assert claims["headline"].tolist() == [True] + [False] * (len(claims) - 1)
 
 
 def test_a_collection_is_pooled_in_every_way(effects):

@@ -35,7 +35,8 @@ def alone(tmp_path_factory) -> Path:
     ran = run(workdir, "meta_analysis", config=collections(**MINE))
     assert ran.succeeded, ran.messages
     assert set(ran.rules) == {
-        "gather_effects", "pool_effects", "tabulate_effects", "plot_effects", "judge_review", "meta_analysis",
+        "gather_effects", "pool_effects", "tabulate_effects", "plot_effects", "judge_review", "plot_published",
+        "meta_analysis",
     }  # fmt: skip
     return workdir
 
@@ -57,6 +58,7 @@ def test_every_table_and_figure_is_there(alone):
     for name in ("meta_analysis", *(f"meta_analysis_{c}{part}" for c in ("review", "mine") for part in ("", "_rows"))):
         for suffix in ("csv", "md", "tex"):
             assert (alone / f"results/tables/{name}.{suffix}").stat().st_size > 200
+    assert (alone / "results/figures/meta_analysis_published.svg").stat().st_size > 2000
     for collection in ("review", "mine"):
         for figure in FIGURES:
             for suffix in ("png", "svg"):

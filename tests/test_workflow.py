@@ -98,7 +98,7 @@ def workdir(finished, tmp_path) -> Path:
 
 def test_the_default_target_makes_tables_figures_and_a_summary(finished):
     results = finished / "results"
-    for name in ("als", "audits", "quality", "measurement_validation"):
+    for name in ("claims", "als", "audits", "quality", "measurement_validation"):
         for suffix in ("csv", "md", "tex"):
             assert (results / "tables" / f"{name}.{suffix}").stat().st_size > 0
     assert list((results / "figures").glob("als_*.png"))
@@ -137,8 +137,9 @@ def test_every_number_stands_beside_the_published_one_and_names_its_cohort(finis
     accuracy = table[(table["row"] == "accuracy") & (table["metric"] == "accuracy") & (table["model"] == "dual_branch")]
     assert set(accuracy["protocol"]) == {"published", "grouped"}
     assert set(accuracy["published"]) == {0.92}
-    assert set(table["cohort"]) == {"virtual_als"}
-    assert table["note"].str.contains("virtual").all()
+    results = table[table["kind"] != "claim"]
+    assert set(results["cohort"]) == {"virtual_als"}
+    assert results["cohort_note"].str.contains("virtual").all()
     assert "virtual" in (finished / "results/tables/als.md").read_text()
     assert "virtual" in (finished / "results/tables/als.tex").read_text()
 
@@ -280,7 +281,7 @@ def test_changed_code_runs_again_what_uses_it(finished, tmp_path):
         return {line.split()[1].rstrip(":") for line in text.splitlines() if line.startswith(("rule ", "localrule "))}
 
     # The printed numbers belong to the checkout, so in another one their table is made from another file.
-    assert planned() == {"tabulate_als", "summarise", "record_run", "all"}
+    assert planned() == {"tabulate_als", "tabulate_claims", "plot_published", "summarise", "record_run", "all"}
     with (checkout / "src/faceneuro/features/flow.py").open("a") as source:
         source.write("\n# A change.\n")
     rules = planned()

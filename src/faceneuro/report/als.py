@@ -63,7 +63,7 @@ def judge_claims(frame: pd.DataFrame, differences: pd.DataFrame) -> pd.DataFrame
     """
     claims = (
         _accuracy(frame, "The dual-branch network tells people with ALS from healthy people", HEADLINE),
-        _accuracy(frame, "The same for frames held out at random, as published", ("published", "frame")),
+        _accuracy(frame, "The dual-branch network recognises frames held out at random", ("published", "frame")),
         _branches(frame, differences),
     )
     return pd.DataFrame([asdict(claim) for claim in claims])
@@ -107,20 +107,13 @@ def _judged(accuracy: Mapping, chance: float, printed: float) -> tuple[str, str]
     low, high = accuracy["ci_low"], accuracy["ci_high"]
     if pd.isna(low):
         return NOT_SHOWN, "there are too few subjects for an interval"
-    above = "above chance" if low > chance else "not above chance"
+    better = low > chance
+    where = "above chance" if better else "not above chance"
     if pd.isna(printed):
-        return HOLDS if low > chance else NOT_SHOWN, f"the interval lies {above}"
+        return HOLDS if better else NOT_SHOWN, f"the interval lies {where}"
     if high < printed - HALF_DIGIT:
-        return FAILS, f"the interval lies {above} and below the printed {printed:.2f}"
-    reaches = f"reaches the printed {printed:.2f}"
-    return (
-        (HOLDS, f"the interval lies above chance and {reaches}")
-        if low > chance
-        else (
-            NOT_SHOWN,
-            f"the interval {reaches}, and chance as well",
-        )
-    )
+        return FAILS, f"the interval lies below the printed {printed:.2f}, {where}"
+    return HOLDS if better else NOT_SHOWN, f"the interval reaches the printed {printed:.2f} and lies {where}"
 
 
 def _branches(frame: pd.DataFrame, differences: pd.DataFrame) -> Claim:
