@@ -29,7 +29,12 @@ rule plot_published:
     input:
         table="results/tables/{study}.csv",
     output:
-        multiext("results/figures/{study}_published", ".png", ".svg"),
+        shown(
+            multiext("results/figures/{study}_published", ".png", ".svg"),
+            part=part_of_study,
+            title="Published and here",
+            caption="published",
+        ),
     log:
         "logs/plot_published/{study}.log",
     benchmark:
@@ -39,6 +44,8 @@ rule plot_published:
     conda:
         "../../envs/report.yaml"
     params:
+        virtual=people_of_study("virtual"),
+        permuted=people_of_study("permuted"),
         code=code_stamp("report.published_figures"),
     script:
         "../scripts/plot_published.py"

@@ -160,18 +160,32 @@ def published(name):
 
 
 def shown(files, part, title, caption):
-    """Tables, figures or a page as `snakemake --report` lists them: by study, title and format, with a caption."""
+    """Tables, figures or a page as `snakemake --report` lists them: by study, title and format, with a caption.
+
+    A part may be a function of the wildcards.
+    """
     if not isinstance(files, str):
         return [shown(file, part, title, caption) for file in files]
     path = Path(files)
     kind = path.parent.name.removesuffix("s")
+    name = part if callable(part) else PARTS[part]
     return report(
         files,
         caption=f"../report/{caption}.rst",
-        category=PARTS[part],
+        category=name,
         subcategory=path.parent.name.capitalize(),
-        labels={"study": PARTS[part], kind: title, "format": path.suffix.removeprefix(".")},
+        labels={"study": name, kind: title, "format": path.suffix.removeprefix(".")},
     )
+
+
+def part_of_study(wildcards):
+    """Where what belongs to a study, or to the review, is listed."""
+    return PARTS[wildcards.study]
+
+
+def people_of_study(name):
+    """What a caption must say about the people in a study, `virtual` or `permuted`; in a review there are none."""
+    return lambda wildcards: wildcards.study in STUDIES and cohort_description(wildcards.study)[name]
 
 
 def shards_of(wildcards):
