@@ -6,9 +6,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from faceneuro.cohorts.virtual.patients import recruit
+from faceneuro.cohorts.virtual.record import record_clip
 from faceneuro.tables import KEYS, read_table
 from faceneuro.training.fit import load_weights
-from running import ASSETS, NO_COHORT, NO_STUDY, run
+from running import ASSETS, DEFAULT, NO_COHORT, NO_STUDY, run
 from test_workflow import copy, over
 
 pytestmark = pytest.mark.workflow
@@ -241,3 +243,21 @@ def test_networks_of_the_papers_size_run_one_fold_on_the_processor(finished, tmp
     assert (512, 2048) in {weight.shape for weight in resnet.values()}
     fusion = load_weights(here / STUDY / "grouped/early_rgb/fold0/model.safetensors")
     assert 827 in {size for weight in fusion.values() for size in weight.shape}
+
+
+def test_a_video_of_somebody_else_is_scored_by_the_fusion_of_every_fold(finished, tmp_path, heads):
+    cohort = DEFAULT["cohorts"]["virtual_palsy"] | CONFIG["cohorts"]["virtual_palsy"]
+    patient = recruit("S077", "palsy", 77, cohort["seed"])
+    record_clip(heads, patient, "smile_open", cohort, tmp_path / "new.mp4")
+    here = copy(finished, tmp_path / "run")
+    given = {"video": str(tmp_path / "new.mp4"), "score": {"study": "palsy"}}
+    ran = run(here, "results/score/visit/report.html", config=CONFIG | given)
+    assert ran.succeeded, ran.messages
+    assert set(ran.rules).isdisjoint({"train_palsy_fold", "fuse_palsy_fold", "cache_activations"})
+    votes = read_table(here / "results/score/visit/palsy_votes.parquet")
+    assert votes.groupby("fold").size().tolist() == [2, 2, 2]
+    assert votes["probability"].between(0, 1).all()
+    (row,) = read_table(here / "results/score/visit/score.parquet").to_dict("records")
+    assert row["probability"] == pytest.approx(votes.groupby("fold")["probability"].mean().mean())
+    assert "Probability of Palsy" in (here / "results/score/visit/report.html").read_text()
+    assert not list((here / "results/score/visit").glob("*cache*"))

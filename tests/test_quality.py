@@ -44,6 +44,11 @@ def test_a_severity_is_a_label_too():
     assert judged(clip={"group": None, "severity": 2.0})["verdict"] == "ok"
 
 
+def test_where_nobody_can_know_the_label_none_is_missed():
+    unknown = {"group": None, "severity": None}
+    assert judged(clip=unknown, label_needed=False)["verdict"] == "ok"
+
+
 def test_one_still_is_enough_where_no_movement_is_needed():
     assert judged(found=(True,), frames_needed=1)["verdict"] == "ok"
 
@@ -80,6 +85,9 @@ def test_nothing_is_dropped_in_silence(tmp_path):
     rows = assess_cohort(read_table(tmp_path / "m"), read_table(tmp_path / "d"), landmarks, detection_rate=0.9)
     assert [(row["clip"], row["verdict"]) for row in rows] == [("a", "ok"), ("b", "unusable"), ("c", "ok")]
     assert rows[1]["reason"] == "listed twice"
+    longer = assess_cohort(read_table(tmp_path / "m"), read_table(tmp_path / "d"), landmarks, frames_needed=21)
+    assert [row["verdict"] for row in longer] == ["unusable", "unusable", "ok"]
+    assert "only 20 frames, and a movement needs 21" in longer[0]["reason"]
     write_table(rows, tmp_path / "q", QUALITY)
     assert read_table(tmp_path / "q")["frames_read"].tolist() == [20, 0, 20]
 

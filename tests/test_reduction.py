@@ -6,7 +6,7 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
 from faceneuro.errors import InputError
-from faceneuro.training.reduction import Reduction, Scaling, axes, fit, inner_products, reduce
+from faceneuro.training.reduction import Axes, Reduction, Scaling, axes, fit, inner_products, reduce
 
 MIB = 2**20
 
@@ -151,6 +151,17 @@ def test_axes_project_rows_that_were_never_seen():
     np.testing.assert_allclose(vectors @ vectors.T, np.eye(6), atol=1e-10)
     products = rows[600:].astype(float) @ rows[train].astype(float).T
     np.testing.assert_allclose((rows[600:] - mean) @ vectors.T, found.scores(products), atol=1e-8)
+
+
+def test_samples_that_are_in_no_inner_product_get_the_same_inputs(tmp_path):
+    rows, landmarks = fields(400, 40), np.random.default_rng(3).random((400, 4), np.float32)
+    gram = inner_products(reader(rows), 400, 16 * MIB)
+    reduction = reduce(gram, landmarks, [(i,) for i in range(400)], np.arange(0, 400, 2), 5)
+    axes(reduction.components, reader(rows)).save(tmp_path / "axes.safetensors")
+    # More than are read at once.
+    found = reduction.inputs_of_others(Axes.load(tmp_path / "axes.safetensors"), reader(rows), landmarks)
+    for name, values in reduction.inputs(gram, landmarks).items():
+        np.testing.assert_allclose(found[name], values, atol=1e-5)
 
 
 def test_a_reduction_survives_its_file(tmp_path):

@@ -13,12 +13,20 @@ from collections import Counter
 from pathlib import Path
 from zipfile import ZipFile
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
 
+from faceneuro.cohorts.virtual.patients import recruit
+from faceneuro.cohorts.virtual.record import record_clip
+from faceneuro.evaluation.audits import held_out
+from faceneuro.evaluation.metrics import units
 from faceneuro.tables import KEYS, provenance_of, read_table
-from running import ASSETS, CONFINED, NO_COHORT, NO_STUDY, ROOT, run, run_offline
+from faceneuro.training.fit import load_weights
+from faceneuro.training.reduction import Reduction
+from faceneuro.video.encoding import encode
+from running import ASSETS, CONFINED, DEFAULT, NO_COHORT, NO_STUDY, ROOT, run, run_offline
 
 pytestmark = pytest.mark.workflow
 
@@ -362,3 +370,137 @@ def test_a_wrong_model_file_is_refused_by_name(finished, tmp_path):
     assert not ran.succeeded
     log = (tmp_path / "logs/fetch_asset/face_landmarker.task.log").read_text()
     assert f"{wrong} is not the expected face_landmarker.task" in log
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory, heads) -> Path:
+    """A folder with a patient who is in no cohort, an empty room, a video that is none, and a note."""
+    folder = tmp_path_factory.mktemp("recordings")
+    cohort = DEFAULT["cohorts"]["virtual_als"] | TINY["cohorts"]["virtual_als"]
+    record_clip(heads, recruit("S077", "als", 77, cohort["seed"]), "open", cohort, folder / "new.mp4")
+    encode(folder / "empty room.mp4", [np.full((480, 640, 3), 120, np.uint8)] * 15, fps=15)
+    (folder / "broken.mp4").write_text("not a video")
+    (folder / "notes.txt").write_text("of somebody")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def scored(finished, tmp_path_factory, recordings) -> Path:
+    """The finished run, on which the folder was scored."""
+    workdir = copy(finished, tmp_path_factory.mktemp("scored") / "run")
+    ran = run(workdir, "score", config=TINY | {"video": str(recordings)})
+    assert ran.succeeded, ran.messages
+    assert set(ran.rules).isdisjoint({"render_patients", "detect_landmarks", "fit_reduction", "train_als_fold"})
+    return workdir
+
+
+def test_a_folder_is_scored_its_good_recordings_kept_and_the_others_told_why_not(scored):
+    table = pd.read_csv(scored / "results/score/table.csv").set_index("file")
+    assert table["outcome"].to_dict() == {
+        "new.mp4": "scored",
+        "empty room.mp4": "refused",
+        "broken.mp4": "refused",
+        "notes.txt": "left out",
+    }
+    assert "no face was found in any of 15 frames" in table.loc["empty room.mp4", "reason"]
+    assert "not a video, whatever the file is called" in table.loc["broken.mp4", "reason"]
+    assert table["probability"].notna().tolist() == [file == "new.mp4" for file in table.index]
+    for name, outcome in table.loc[table["outcome"] != "left out", ["recording", "outcome"]].to_numpy():
+        page = (scored / f"results/score/{name}/report.html").read_text()
+        assert ("Probability of ALS" in page) == ("<svg" in page) == (outcome == "scored")
+        assert "no diagnosis" in page
+        for table_name in ("als_votes", "excursions"):
+            rows = read_table(scored / f"results/score/{name}/{table_name}.parquet")
+            assert rows.empty == (outcome == "refused")
+
+
+def test_nothing_of_a_recording_is_left_but_in_its_own_folder(scored, finished, recordings):
+    names = {path.name for path in (scored / "results/score").iterdir() if path.is_dir()}
+    assert len(names) == 3
+    assert not list(scored.glob("results/score/*/frames.parquet"))
+    results = {path for path in (scored / "results").rglob("*") if path.is_file()}
+    added = {str(p.relative_to(scored)) for p in results} - {str(p.relative_to(finished)) for p in finished.rglob("*")}
+    others = {path for path in added if not path.startswith("results/score/")}
+    assert others == {
+        "results/studies/als/circumstances.parquet",
+        *(f"results/studies/als/grouped/reduction/fold{fold}_axes.safetensors" for fold in range(2)),
+    }
+    for page in scored.glob("results/score/*/report.html"):
+        assert str(recordings) not in page.read_text()
+
+
+def by_hand(weights: dict[str, np.ndarray], inputs: dict[str, np.ndarray]) -> np.ndarray:
+    """The dual-branch network in plain matrix products."""
+
+    def dense(x: np.ndarray, layer: str) -> np.ndarray:
+        return x @ weights[f"{layer}.weight"].T + weights[f"{layer}.bias"]
+
+    seen = []
+    for name in ("landmarks", "flow"):
+        hidden = np.maximum(dense(inputs[name], f"branches.{name}.0"), 0)
+        seen.append(np.maximum(dense(hidden, f"branches.{name}.3"), 0))
+    joint = np.maximum(dense(np.hstack(seen), "head.0"), 0)
+    return 1 / (1 + np.exp(-dense(joint, "head.2")[:, 0]))
+
+
+def test_the_probability_is_the_mean_of_what_every_folds_model_says_of_the_recording(scored):
+    """By another way: inner products with the flow trained on, and the networks in plain matrix products."""
+    folder, study = scored / "results/score/new", scored / "results/studies/als"
+    cohort = read_table(sorted(scored.glob("results/cohorts/virtual_als/flow/*.parquet")))
+    samples = read_table(study / "samples.parquet", [*KEYS])
+    known = np.stack(samples.merge(cohort, on=list(KEYS))["magnitude"]).astype(float)
+    flow = read_table(folder / "flow.parquet")
+    landmarks = read_table(folder / "landmarks.parquet").set_index("frame").loc[flow["frame"]]
+    mesh = np.stack(landmarks["landmarks"]).reshape(len(flow), 478, 3)[:, :468, :2] / (640, 480)
+    products = np.stack(flow["magnitude"]).astype(float) @ known.T
+    said = []
+    for fold in range(2):
+        reduction = Reduction.load(study / f"grouped/reduction/fold{fold}.safetensors")
+        inputs = reduction.inputs(products, mesh.astype(np.float32).reshape(len(flow), -1))
+        weights = load_weights(study / f"grouped/dual_branch/fold{fold}/model.safetensors")
+        said.append(by_hand(weights, inputs).mean())
+    (row,) = read_table(folder / "score.parquet").to_dict("records")
+    assert row["probability"] == pytest.approx(np.mean(said), abs=1e-4)
+    assert (row["lowest"], row["highest"]) == pytest.approx((min(said), max(said)), abs=1e-4)
+    assert (row["folds"], row["model"], row["cohort"]) == (2, "dual_branch", "virtual_als")
+    people = held_out(
+        read_table(sorted(study.glob("grouped/dual_branch/*/predictions.parquet"))), "dual_branch", "Healthy"
+    )
+    # So few that one bin holds them all.
+    assert (row["people_alike"], row["ill_alike"]) == (len(people), people["ill"].sum()) == (6, 3)
+
+
+def test_one_recording_goes_by_the_name_that_one_gives_it(scored, recordings, tmp_path):
+    here = copy(scored, tmp_path / "run")
+    film = {"video": str(recordings / "new.mp4"), "score": {"task": "open"}}
+    ran = run(here, "results/score/visit_2/report.html", config=TINY | film, dryrun=True)
+    assert ran.succeeded, ran.error
+    assert "list_recording" in ran.rules
+    assert "render_patients" not in ran.rules
+
+
+@pytest.mark.parametrize(
+    ("over_config", "target", "words"),
+    [
+        ({}, "score", "config key video: it does not say which recording to score"),
+        ({}, "results/score/a/report.html", "config key video: it does not say which recording to score"),
+        ({"video": "missing.mp4"}, "score", "config key video: there is no file or folder missing.mp4"),
+        ({"video": "FOLDER"}, "results/score/a/report.html", "is called 'a'; there are"),
+        (
+            {"video": "FOLDER", "score": {"study": "palsy"}},
+            "score",
+            "config key score.study: this configuration has no",
+        ),
+        (
+            {"video": "FOLDER", "studies": over(TINY["studies"], "als.models", ["logistic_regression"])},
+            "score",
+            "config key studies.als.models: dual_branch, which scores recordings, is not among them",
+        ),
+    ],
+)
+def test_what_cannot_be_scored_is_told_before_any_job(tmp_path, recordings, over_config, target, words):
+    given = {key: str(recordings) if value == "FOLDER" else value for key, value in over_config.items()}
+    ran = run(tmp_path, target, config=TINY | given)
+    assert not ran.succeeded
+    assert words in ran.error + ran.messages
+    assert ran.rules == []

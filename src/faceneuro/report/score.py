@@ -306,13 +306,13 @@ def _in_words(side: str, part: pd.DataFrame, error: float | None) -> str:
 
 def _movements(found: Findings) -> str:
     """The numbers behind the drawings: how far each side went, and how far the sides were apart."""
-    header = ["Measure", "Side", "At", "Furthest from rest, %", "Stated error, %", "Slope"]
+    header = ["Measure", "Side", "At", "Furthest from rest, %", "Stated error, %", "Difference"]
     lines = []
     for (measure, side), part in found.excursions.groupby(["measure", "side"], sort=False):
         known = found.errors.loc[(measure, side)] if (measure, side) in found.errors.index else None
-        stated = ["not known", "not known"] if known is None else [f"{known['error']:.1f}", f"{known['slope']:.2f}"]
+        stated = "not known" if known is None else f"{known['error']:.1f}"
         row = _furthest(part)
-        lines.append([measure, side, _when(row), f"{row['value']:+.1f}", *stated])
+        lines.append([measure, side, _when(row), f"{row['value']:+.1f}", stated, ""])
         if side == "right":
             lines.append(_between(found, measure))
     return table(header, lines, "How far each side of the face moved", 2)
@@ -356,7 +356,8 @@ def write_scores(
         {"file": path, "outcome": LEFT_OUT, "reason": reason, "study": study["name"], "note": note}
         for path, reason in sorted(left_out.items())
     ]
-    frame = pd.concat([scores, pd.DataFrame(others, columns=SCORES.names).astype(scores.dtypes)], ignore_index=True)
+    rows = [*scores.astype(object).where(scores.notna(), None).to_dict("records"), *others]
+    frame = pd.DataFrame(rows, columns=SCORES.names).convert_dtypes()
     counts = ", ".join(f"{n} {outcome}" for outcome, n in frame["outcome"].value_counts(sort=False).items())
     header = ["Recording", "File", "Outcome", "Problems, and what to do", "Not met in training", "Frames", "Faces"]
     header += ["Probability", "Single models", "Ill among people alike"]

@@ -123,7 +123,7 @@ class Comparison:
     value, range
         Of the recording, and of the cohort, as text.
     inside
-        Whether the one lies within the other; None where one of them is not known.
+        Whether the one lies within the other, or next to it (:data:`BEYOND`); None where one of them is not known.
     """
 
     what: str
@@ -144,16 +144,21 @@ def _rate(value: float) -> str:
     return f"{value:.4g}"
 
 
-NUMBERS: dict[str, tuple[str, Callable[[float], str], float]] = {
-    "fps": ("frames per second", _rate, 0.02),
-    "width": ("width of the picture, pixels", _round, 0.0),
-    "height": ("height of the picture, pixels", _round, 0.0),
-    "face_width": ("width of the face, of the picture's", _percent, 0.0),
-    "face_x": ("middle of the face, from the left", _percent, 0.0),
-    "face_y": ("middle of the face, from the top", _percent, 0.0),
+NUMBERS: dict[str, tuple[str, Callable[[float], str]]] = {
+    "fps": ("frames per second", _rate),
+    "width": ("width of the picture, pixels", _round),
+    "height": ("height of the picture, pixels", _round),
+    "face_width": ("width of the face, of the picture's", _percent),
+    "face_x": ("middle of the face, from the left", _percent),
+    "face_y": ("middle of the face, from the top", _percent),
 }
-"""Circumstances that are numbers: in words, how they are written, and by what share of themselves they may miss the
-range, because clocks are inexact."""
+"""Circumstances that are numbers: in words, and how they are written."""
+
+BEYOND = 0.25
+"""Share of its width by which the cohort's range may be left: one more person of a small cohort often leaves it."""
+
+INEXACT = 0.02
+"""Share of a value by which any range may be left, because clocks are inexact."""
 
 
 def comparisons(own: Mapping[str, Any], cohort: pd.DataFrame) -> list[Comparison]:
@@ -170,7 +175,7 @@ def comparisons(own: Mapping[str, Any], cohort: pd.DataFrame) -> list[Comparison
     task = own["task"] if isinstance(own["task"], str) else None
     known = None if task is None or not tasks else task in tasks
     found = [Comparison("task", task or "not known", ", ".join(tasks) or "not known", known)]
-    for name, (what, text, slack) in NUMBERS.items():
+    for name, (what, text) in NUMBERS.items():
         value, others = own[name], cohort[name].dropna()
         missing = value is None or pd.isna(value)
         spread = "not known"
@@ -178,7 +183,8 @@ def comparisons(own: Mapping[str, Any], cohort: pd.DataFrame) -> list[Comparison
         if len(others):
             low, high = others.min(), others.max()
             spread = text(low) if text(low) == text(high) else f"{text(low)} to {text(high)}"
-            inside = None if missing else bool(low * (1 - slack) <= value <= high * (1 + slack))
+            room = max(BEYOND * (high - low), INEXACT * high)
+            inside = None if missing else bool(low - room <= value <= high + room)
         found.append(Comparison(what, "not known" if missing else text(value), spread, inside))
     return found
 
@@ -195,16 +201,14 @@ def measurement_errors(validation: str | os.PathLike | None, cohorts: Sequence[s
 
     Returns
     -------
-    One row per measure and side, the index: ``error`` (mean absolute, percent of the iris distance) and ``slope`` (of
-    measured on true), of the cohort in which the error is largest, and the ``cohort``. Empty where nothing is known.
+    One row per measure and side, the index: ``error`` (mean absolute, percent of the iris distance) in the cohort in
+    which it is largest, and the ``cohort``. Empty where nothing is known.
     """
-    columns = ["error", "slope", "cohort"]
+    columns = ["error", "cohort"]
     if validation is None:
         return pd.DataFrame(columns=columns)
     found = pd.read_csv(validation)
     own = found[found["cohort"].isin(cohorts)]
-    wide = (own if len(own) else found).pivot_table(
-        index=["measure", "side", "cohort"], columns="quantity", values="value", sort=False
-    )
-    worst = wide.reset_index("cohort").rename(columns={"mae": "error"}).sort_values("error", kind="stable")
-    return worst.groupby(level=["measure", "side"], sort=False).last()[columns]
+    used = own if len(own) else found
+    errors = used[used["quantity"] == "mae"].rename(columns={"value": "error"}).sort_values("error", kind="stable")
+    return errors.groupby(["measure", "side"], sort=False)[columns].last()
