@@ -30,6 +30,8 @@ PAGES = {"docs", "config", "profiles", "benchmarks"}
 # Folders that hold no page are not even looked through: some of them are large.
 exclude_patterns = [name for name in os.listdir(ROOT) if name not in PAGES] + ["docs/_*", "config/presets"]
 
+# Two hyphens begin an option.
+smartquotes = False
 myst_enable_extensions = ["attrs_inline", "deflist"]
 myst_heading_anchors = 4
 
@@ -40,6 +42,8 @@ suppress_warnings = ["ref.python"]
 autodoc_default_options = {"members": True, "show-inheritance": False}
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
+# A page's contents are its modules; with every function among them they are too long to read, and slow to build.
+toc_object_entries = False
 python_use_unqualified_type_names = True
 napoleon_use_ivar = True
 napoleon_attr_annotations = False

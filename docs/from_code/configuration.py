@@ -102,9 +102,21 @@ def _entry(schema: Mapping, path: Path, file: Commented, place: Path) -> str:
             said.append(f"default `{_flow(value)}`")
     except KeyError:
         said.append(f"default `{_flow(schema['default'])}`" if "default" in schema else "required")
-    meaning = prose(file.comments.get(place, ""))
+    meaning = prose(file.comments.get(place, "")) or _elsewhere(path)
     key = ".".join(path)
     return f"`{key}`\n: *{'; '.join(said)}*" + (f"\\\n  {meaning}" if meaning else "")
+
+
+def _elsewhere(path: Path) -> str:
+    """Where a key of a study is explained that is explained once, in the first study that has it."""
+    if path[0] != "studies":
+        return ""
+    for study in SCHEMA["properties"]["studies"]["properties"]:
+        if study == path[1]:
+            break
+        if DEFAULT.comments.get(("studies", study, *path[2:])):
+            return f"As `studies.{study}.{'.'.join(path[2:])}`."
+    return ""
 
 
 def _flow(value: Any) -> str:
@@ -125,7 +137,7 @@ def _kind(schema: Mapping) -> str:
     """What a value may be, in words."""
     schema = _resolved(schema)
     if "anyOf" in schema:
-        return " or ".join(_kind(each) for each in schema["anyOf"])
+        return ", or ".join(_kind(each) for each in schema["anyOf"])
     if "enum" in schema:
         return "one of " + ", ".join(f"`{_flow(each)}`" for each in schema["enum"])
     if "const" in schema:
@@ -134,9 +146,9 @@ def _kind(schema: Mapping) -> str:
     names = {"object": "block", "array": "list", "string": "text", "boolean": "true or false"}
     words = [names.get(each, each) for each in ([types] if isinstance(types, str) else types)]
     if "items" in schema:
-        words[0] += f" of {_kind(schema['items'])}"
+        words[0] += f" of {_kind(schema['items']).replace('one of', 'any of')}"
     limits = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
     bounds = [f"{word} {schema[limit]}" for limit, word in limits.items() if limit in schema]
     if "multipleOf" in schema:
         bounds.append(f"a multiple of {schema['multipleOf']}")
-    return ", ".join([words[0], *bounds]) + "".join(f" or {word}" for word in words[1:])
+    return ", ".join([words[0], *bounds]) + "".join(f", or {word}" for word in words[1:])

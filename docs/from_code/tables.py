@@ -31,8 +31,8 @@ def _name(statement: ast.Assign) -> str:
 
 def _section(name: str, docstring: str, schema: pa.Schema, sized: bool = True) -> str:
     text = re.sub(r":\w+:`([\w.]+)`", lambda found: f"`{found[1].rsplit('.', 1)[-1]}`", docstring)
-    rows = [f"| `{field.name}` | {_type(field.type, sized)} | {'' if field.nullable else 'key'} |" for field in schema]
-    head = ["| Column | Type | |", "| -- | -- | -- |"]
+    rows = [f"| `{field.name}` | {_type(field.type, sized)} | {'' if field.nullable else 'yes'} |" for field in schema]
+    head = ["| Column | Type | Key |", "| -- | -- | -- |"]
     return "\n".join([f"## {name.lower().replace('_', ' ')}", "", prose(text.replace("``", "`")), "", *head, *rows])
 
 
