@@ -21,7 +21,6 @@ import yaml
 from faceneuro.cohorts.virtual.patients import recruit
 from faceneuro.cohorts.virtual.record import record_clip
 from faceneuro.evaluation.audits import held_out
-from faceneuro.evaluation.metrics import units
 from faceneuro.tables import KEYS, provenance_of, read_table
 from faceneuro.training.fit import load_weights
 from faceneuro.training.reduction import Reduction
