@@ -15,6 +15,8 @@ class About:
     ----------
     name, short
         What its part of the report is called, and in a list of parts.
+    citation
+        Authors and year, for tables.
     paper
         Authors, title, where and when.
     link
@@ -33,6 +35,7 @@ class About:
 
     name: str
     short: str
+    citation: str
     paper: str
     link: str
     says: str
@@ -51,6 +54,7 @@ ABOUT = {
     "als": About(
         name="ALS from orofacial gestures",
         short="ALS",
+        citation="Sri Varshan et al.",
         paper=(
             "Sri Varshan P, Harigaran R, Vamsi Krishna V: Amyotrophic lateral sclerosis Disease Detection Through "
             "Facial Expression Analysis"
@@ -80,6 +84,7 @@ ABOUT = {
     "palsy": About(
         name="Facial palsy from images and landmarks",
         short="Facial palsy",
+        citation="Oo et al. 2025",
         paper=(
             "Oo, Lee, Lim: A Multimodal Fusion Model Leveraging MLP Mixer and Handcrafted Features-based Deep Learning "
             "Networks for Facial Palsy Detection, 2025"
@@ -110,6 +115,7 @@ ABOUT = {
     "parkinson": About(
         name="Severity of Parkinson's disease from six expressions",
         short="Parkinson's disease",
+        citation="Zhou et al. 2025",
         paper=(
             "Zhou, Huang, Li, Huang, Pang: Facial Expression-based Parkinson's Disease Severity Diagnosis via Feature "
             "Fusion and Adaptive Class Balancing, 2025"
@@ -139,6 +145,7 @@ ABOUT = {
     "synthesis": About(
         name="Synthetic palsy",
         short="Synthesis",
+        citation="Gao and Xia 2024",
         paper=(
             "Gao, Xia: CCFExp: Facial Image Synthesis with Cycle Cross-Fusion Diffusion Model for Facial Paralysis "
             "Individuals, 2024"
@@ -169,6 +176,7 @@ ABOUT = {
     "meta_analysis": About(
         name="Meta-analysis of 25 effect sizes",
         short="Meta-analysis",
+        citation="Yoonesi et al. 2025",
         paper=(
             "Yoonesi, Abedi Azar, Arab Bafrani et al.: Facial expression deep learning algorithms in the detection of "
             "neurological disorders: a systematic review and meta-analysis, 2025"
@@ -187,4 +195,4 @@ ABOUT = {
         ),
     ),
 }
-"""By the name of the study; ``meta_analysis`` is no study of the configuration."""
+"""By the name of the study, in the order of tables; ``meta_analysis`` is no study of the configuration."""

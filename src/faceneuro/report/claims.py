@@ -23,6 +23,7 @@ import pandas as pd
 from faceneuro.errors import InputError
 from faceneuro.evaluation.audits import POWER
 from faceneuro.evaluation.sources import BAD, SUSPICIOUS
+from faceneuro.report.about import ABOUT
 from faceneuro.report.comparisons import BEYOND, CONTROL, HOLDS, NOT_RUN, UNTRAINED, p_text, tally
 from faceneuro.report.tables import Table, write_files
 
@@ -35,15 +36,6 @@ COLUMNS = [
 
 REVIEW = "meta_analysis"
 """The study that recomputes a review from what it prints."""
-
-PAPERS = {
-    "als": "Sri Varshan et al.",
-    "palsy": "Oo et al. 2025",
-    "parkinson": "Zhou et al. 2025",
-    "synthesis": "Gao and Xia 2024",
-    REVIEW: "Yoonesi et al. 2025",
-}
-"""Short citations of the papers, in the order of the table."""
 
 PRINTED_ALONE = "effect sizes as the review prints them, no recording"
 """What stands in place of a cohort where a review is recomputed."""
@@ -63,7 +55,7 @@ def claims_of_study(study: str, table: pd.DataFrame, audits: pd.DataFrame | None
     Parameters
     ----------
     study
-        A name of :data:`PAPERS`.
+        A name of :data:`faceneuro.report.about.ABOUT`.
     table
         The study's table as its CSV file has it (:func:`faceneuro.report.comparisons.tidy`).
     audits
@@ -95,7 +87,7 @@ def claims_of_study(study: str, table: pd.DataFrame, audits: pd.DataFrame | None
         rows.append(
             {
                 "study": study,
-                "paper": PAPERS[study],
+                "paper": ABOUT[study].citation,
                 "claim": claim["claim"],
                 "published": _text(claim["in_print"]),
                 "here": _text(claim["here"]),
@@ -126,7 +118,7 @@ def claims_of_review(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "study": REVIEW,
-            "paper": PAPERS[REVIEW],
+            "paper": ABOUT[REVIEW].citation,
             "claim": claims["item"],
             "published": [_accuracy(*row) for row in _pairs(claims[["claimed", "claimed_low", "claimed_high"]])],
             "here": [_accuracy(*row) for row in _pairs(claims[["recomputed", "ci_low", "ci_high"]].round(2))],
@@ -283,7 +275,7 @@ def _table(claims: pd.DataFrame) -> Table:
 
 def _remarks(claims: pd.DataFrame) -> list[str]:
     known = set(claims["study"])
-    absent = [f"{study} ({paper})" for study, paper in PAPERS.items() if study not in known]
+    absent = [f"{study} ({about.citation})" for study, about in ABOUT.items() if study not in known]
     return [
         "In bold: the claim that the paper stands on. Published and here: of the comparison that decides, which is the "
         "one that speaks against the claim most. All numbers behind a verdict are in the study's own table, and in the "
