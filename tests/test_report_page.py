@@ -217,6 +217,16 @@ def test_pictures_say_what_they_show_and_people_are_only_shown_where_nobody_is_r
     assert "Every face in this run was rendered" not in page.text
 
 
+def test_a_figure_of_faces_is_left_out_where_anybody_is_real(results, tmp_path):
+    with draw(tmp_path / "synthesis_grid", (3, 2), "t", "c") as figure:
+        figure.subplots()
+    figures = results["figures"] | {"synthesis_grid": tmp_path / "synthesis_grid.svg"}
+    study = {**results["studies"]["als"], "figures": ["synthesis_grid"]}
+    for sheets, there in ((results["sheets"], True), ({}, False)):
+        text = written(results, tmp_path, studies={"synthesis": study}, figures=figures, sheets=sheets)
+        assert any("Synthetic faces" in image["alt"] for image in Page(text).all("img")) == there
+
+
 def test_a_run_without_audits_or_studies_has_a_page(results, tmp_path):
     only = {"meta_analysis": results["studies"]["meta_analysis"]}
     tables = {name: file for name, file in results["tables"].items() if name not in ("als", "audits")}

@@ -70,6 +70,9 @@ PLOTS = {
 }
 """What a figure shows, and how to read it, by the end of its name."""
 
+WITH_FACES = {"grid"}
+"""Figures that show people, and what was made of them; left out where anybody is real."""
+
 Path = str | os.PathLike
 
 
@@ -208,8 +211,9 @@ def _study(
     mine = claims[claims["study"] == name]
     looks = audits[audits["study"] == name] if audits is not None else pd.DataFrame()
     leak = looks.loc[looks["audit"] == LEAK, "sentence"] if len(looks) else pd.Series(dtype=str)
-    shown = list(_pictures(name, settings, figures))
     cohorts = settings.get("cohorts", [])
+    gated = any(cohort not in sheets for cohort in cohorts)
+    shown = [each for each in _pictures(name, settings, figures) if not gated or each[0] not in WITH_FACES]
     return Study(
         key=name,
         about=ABOUT[name],
@@ -230,7 +234,7 @@ def _study(
             for cohort in cohorts
             if cohort in sheets
         ],
-        gated=any(cohort not in sheets for cohort in cohorts),
+        gated=gated,
         quality=[
             f"{cohort}: {quality_sentence(quality[quality['cohort'] == cohort].to_dict('records'))}"
             for cohort in cohorts
