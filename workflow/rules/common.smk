@@ -168,13 +168,18 @@ def shown(files, part, title, caption):
         return [shown(file, part, title, caption) for file in files]
     path = Path(files)
     kind = path.parent.name.removesuffix("s")
-    name = part if callable(part) else PARTS[part]
+    labels = {kind: title, "format": path.suffix.removeprefix(".")}
     return report(
         files,
         caption=f"../report/{caption}.rst",
-        category=name,
+        category=part if callable(part) else PARTS[part],
         subcategory=path.parent.name.capitalize(),
-        labels={"study": name, kind: title, "format": path.suffix.removeprefix(".")},
+        # A function gives all labels or none.
+        labels=(
+            (lambda wildcards: {"study": part(wildcards)} | labels)
+            if callable(part)
+            else {"study": PARTS[part]} | labels
+        ),
     )
 
 
