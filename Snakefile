@@ -28,6 +28,7 @@ include: "workflow/rules/claims.smk"
 include: "workflow/rules/summary.smk"
 include: "workflow/rules/provenance.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/compare.smk"
 
 
 # A paper is one file of rules, included when the configuration has its study.
@@ -65,3 +66,4 @@ onstart:
 
 onsuccess:
     tell_summary()
+    tell_comparison()

@@ -324,6 +324,29 @@ def test_the_report_of_snakemake_has_every_table_and_figure_once_with_its_captio
     assert results["results/figures/als_roc.svg"]["labels"] == {"study": "ALS", "figure": "ROC curves", "format": "svg"}
 
 
+def test_two_runs_are_compared_and_what_was_only_set_otherwise_is_told(finished, again, tmp_path):
+    here = copy(again, tmp_path / "run")
+    ran = run_offline(here, TINY, "compare", "--config", f"against={finished / 'results'}")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    rows = pd.read_csv(here / "results/comparison/comparison.csv")
+    assert set(rows["found"]) == {"equal"}
+    assert set(rows["table"]) == {"als", "audits", "measurement_validation", "quality"}
+    assert (rows["verdict_here"].notna() & (rows["kind"] == "claim")).any()
+    assert "claims that are judged in both runs have the same verdict." in ran.stdout
+    said = (here / "results/comparison/comparison.md").read_text()
+    assert "| Setting features.frames.keep | True | False |" in said
+    assert "The same recordings in both runs: virtual_als." in said
+    # Nothing of the run is made again, and it does not keep with what it was compared.
+    again_made = (here / "results/provenance.json").read_bytes()
+    assert again_made == (again / "results/provenance.json").read_bytes()
+
+
+def test_comparing_with_nothing_is_one_sentence(again):
+    ran = run_offline(again, TINY, "compare", "--dry-run")
+    assert ran.returncode != 0
+    assert "config key against: there is no other run to compare with" in ran.stdout + ran.stderr
+
+
 def test_two_runs_and_any_number_of_cores_give_equal_tables(finished, again):
     assert_equal(tables(again), tables(finished))
 

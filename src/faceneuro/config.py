@@ -94,6 +94,41 @@ REVIEW = "review"
 """The collection of effect sizes that is always there: those of the published review."""
 
 
+def other_run(config: Mapping[str, Any], results: Path) -> dict[str, list[str]]:
+    """The files of the run that results are to be compared with.
+
+    Parameters
+    ----------
+    config
+        The configuration.
+    results
+        The results folder of this run, whether it is there or not.
+
+    Returns
+    -------
+    Paths: tables, its CSV files; manifest, empty if it has none.
+
+    Raises
+    ------
+    InputError
+        If ``against`` is not set, or is no results folder of another run.
+    """
+    key, given = "config key against", config["against"]
+    if given is None:
+        raise InputError(f"{key}: there is no other run to compare with; add --config against=/path/to/its/results")
+    folder = Path(given)
+    if not folder.is_dir():
+        raise InputError(f"{key}: there is no folder {given}; correct the path")
+    if folder.resolve() == results.resolve():
+        raise InputError(f"{key}: {given} is the results folder of this very run; name that of another one")
+    tables = sorted(str(path) for path in folder.glob("tables/*.csv"))
+    if not tables:
+        inner = " (did you mean its folder results?)" if (folder / "results" / "tables").is_dir() else ""
+        raise InputError(f"{key}: there are no tables in {given}{inner}; name the results folder of a finished run")
+    manifest = folder / "provenance.json"
+    return {"tables": tables, "manifest": [str(manifest)] if manifest.exists() else []}
+
+
 def collections(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The collections of effect sizes to pool, the review's own first, each with the names of its studies.
 

@@ -23,6 +23,7 @@ from faceneuro.config import (
     collections,
     filled_tasks,
     headline_model,
+    other_run,
     placed_cohorts,
     study_clips,
 )
@@ -30,6 +31,7 @@ from faceneuro.errors import InputError
 from faceneuro.handover import hand_on, handed_on
 from faceneuro.locks import claim
 from faceneuro.models import BRANCHES, ESTIMATORS, IMAGES, KINDS, PARKINSON_FAMILIES
+from faceneuro.report.summary import heading_and_lead
 from faceneuro.scoring import MODELS as SCORING_MODELS
 from faceneuro.scoring.recordings import UNNAMED, recording, recordings
 from faceneuro.stamp import code_stamp
@@ -43,9 +45,10 @@ HANDOVER = Path(".snakemake", "faceneuro")
 # What the main process tells the job that records the run: the job cannot see it, and as a parameter it would change with
 # every call.
 CALL = Path(".snakemake", "faceneuro-call.json")
+# A recording that is scored is no part of a run, and nobody else's business; nor is what a run is compared with.
+NO_PART = {"video": None, "against": None}
 # As it was given: laid over the default once more, it is the same configuration.
-# A recording that is scored is no part of a run, and nobody else's business.
-PUBLISHABLE, WITHHELD = publishable({**config, "video": None}, Path.cwd())
+PUBLISHABLE, WITHHELD = publishable({**config, **NO_PART}, Path.cwd())
 
 
 def prepare():
@@ -680,6 +683,20 @@ def final_files():
     return [*tables, *figure_files(), *drawings()]
 
 
+def own_tables():
+    """Every table of this run as CSV."""
+    return [path for path in final_files() if path.startswith("results/tables/") and path.endswith(".csv")]
+
+
+def other_files(wildcards):
+    """Tables and manifest of the run to compare with; there must be one."""
+    try:
+        other = other_run(config, Path("results"))
+    except InputError as error:
+        raise WorkflowError(str(error)) from None
+    return {f"other_{name}": [local(path) for path in paths] for name, paths in other.items()}
+
+
 def audits_table():
     """The audits of all studies, where there are any."""
     return "results/tables/audits.csv" if classifying_studies() else []
@@ -894,6 +911,14 @@ def tell_summary():
     if summary.exists() and summary.stat().st_mtime >= START:
         print(summary.read_text())
         print("The report of this run, for a browser: results/report/index.html")
+
+
+def tell_comparison():
+    """Show what differs from the other run, if this call compared the two."""
+    compared = Path("results/comparison/comparison.md")
+    if compared.exists() and compared.stat().st_mtime >= START:
+        print(*heading_and_lead(compared.read_text())[1], sep="\n\n")
+        print("\nAll of it, for a browser: results/comparison/index.html")
 
 
 def frame_selection(wildcards):

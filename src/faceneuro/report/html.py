@@ -41,8 +41,14 @@ MEANING = {
     "not run": OPEN,
     "not told": OPEN,
     "cannot be checked": OPEN,
+    "equal": GOOD,
+    "within noise": GOOD,
+    "doubtful": DOUBTFUL,
+    "another number": DOUBTFUL,
+    "beyond noise": BAD,
+    "another verdict": BAD,
 }
-"""Verdicts of claims, audits and recordings."""
+"""Verdicts of claims, audits and recordings, and what is found of two runs."""
 
 WIDEST = 1400
 """Pixels that a photograph in a page has across at most."""
