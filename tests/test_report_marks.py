@@ -38,7 +38,7 @@ def default(tmp_path_factory) -> SimpleNamespace:
 @pytest.fixture(scope="module")
 def outputs(default) -> list[tuple]:
     """Every table, figure and page that any rule makes, with its rule and its mark."""
-    parts = ("results/tables/", "results/figures/", "results/report/")
+    parts = ("results/tables/", "results/figures/", "results/report/", "results/comparison/")
     files = [(rule, file) for rule in default.rules for file in rule.output if str(file).startswith(parts)]
     return [(rule, str(file), get_flag_value(file, "report")) for rule, file in files]
 

@@ -61,7 +61,7 @@ def configuration(_: str) -> str:
             parts += _cohorts()
         elif block == "studies":
             for study, its in schema["properties"].items():
-                parts += [f"### studies.{study}", *_entries(its, (block, study), DEFAULT, (block, study))]
+                parts += [f"### `studies.{study}`", *_entries(its, (block, study), DEFAULT, (block, study))]
         else:
             parts += [_entry(schema, (block,), DEFAULT, (block,)), *_entries(schema, (block,), DEFAULT, (block,))]
     return "\n\n".join(parts)
