@@ -214,7 +214,8 @@ def found() -> Findings:
         {
             "audit": ["probabilities of subjects, against what they have", "another"],
             "quantity": ["brier", "roc_auc"],
-            "grade": ["ok", "warn"],
+            "grade": ["ok", "ok"],
+            "verdict": ["ok", "ok"],
             "sentence": ["Brier score of dual_branch 0.12 [0.05, 0.20].", "Something is odd."],
         }
     )
@@ -294,8 +295,17 @@ def test_a_recording_unlike_the_cohorts_is_said_to_be(found, tmp_path):
     unlike = comparisons(cohort(fps=60.0).to_dict("records")[0], cohort())
     text = text_of(page_of(replace(found, comparisons=unlike), tmp_path))
     assert "frames per second: 60, trained on 25" in text
-    assert "do not rely on what follows" in text
-    assert "do not rely" not in text_of(page_of(found, tmp_path))
+    assert "Do not rely on what follows" in text
+    assert "Do not rely" not in text_of(page_of(found, tmp_path))
+
+
+def test_models_that_disagree_and_audits_with_an_alarm_are_reasons_not_to_rely_on_them(found, tmp_path):
+    torn = replace(found, votes=verdict(votes([0.1] * 12, [0.9] * 12)))
+    assert "Do not rely on what follows: The models do not agree" in text_of(page_of(torn, tmp_path))
+    alarmed = found.audits.assign(grade=["fail", "warn"], verdict=["by background", "by chance"])
+    text = text_of(page_of(replace(found, audits=alarmed), tmp_path))
+    assert "Audits of the study raise alarms: by background; by chance." in text
+    assert "do not agree" not in text
 
 
 def refused(found: Findings) -> Findings:

@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from faceneuro import __version__
 from faceneuro.evaluation.audits import CALIBRATION
+from faceneuro.evaluation.sources import BAD, SUSPICIOUS
 from faceneuro.report.audits import GRADES
 from faceneuro.report.classification import cohort_note
 from faceneuro.report.html import table, write_page
@@ -219,7 +220,25 @@ def write_score(found: Findings, path: str | os.PathLike) -> None:
             4,
         ),
         departures=[_departure(each) for each in found.outside],
+        reservations=_reservations(found) if scored else [],
     )  # fmt: skip
+
+
+def _reservations(found: Findings) -> list[str]:
+    """Why one should not rely on the probability."""
+    votes, reasons = found.votes, []
+    if found.outside:
+        departures = "; ".join(map(_departure, found.outside))
+        reasons.append(f"The recording is not like those that the models were trained on ({departures}).")
+    if votes.lowest < 0.5 < votes.highest:
+        reasons.append(
+            "The models do not agree: some take the person for ill, others for healthy. What the mean is depends on "
+            "who happened to be trained on."
+        )
+    alarms = found.audits[found.audits["grade"].isin([BAD, SUSPICIOUS])]["verdict"]
+    if len(alarms):
+        reasons.append(f"Audits of the study raise alarms: {'; '.join(dict.fromkeys(alarms))}.")
+    return reasons
 
 
 def _audits(audits: pd.DataFrame) -> str:
