@@ -300,20 +300,20 @@ def _side_by_side(name: str, here: pd.DataFrame, there: pd.DataFrame) -> pd.Data
 
 def _differences(here: Mapping[str, Any], there: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     """What differs between two runs, as what, there and here; what came out and how long it took is not asked."""
-    software = [manifest["software"] for manifest in (there, here)]
-    for name, key in {"faceneuro": "faceneuro", "Snakemake": "snakemake", "Python": "python"}.items():
-        yield from _unlike(name, *(each[key] for each in software))
-    yield from _unlike("Commit", *map(_commit, software))
-    yield from _unlike("Code of the workflow", *(each["source_sha256"][:12] for each in software))
-    yield from _each_unlike("Package {}", *(each["packages"] for each in software))
-    yield from _unlike("Processors", *(_of_machines(manifest, "processor") for manifest in (there, here)))
-    yield from _unlike("GPUs", *(_of_machines(manifest, "gpus") for manifest in (there, here)))
     yield from _settings((), *(manifest["configuration"]["values"] for manifest in (there, here)))
     inputs = [manifest["inputs"] for manifest in (there, here)]
     yield from _each_unlike("Cohort {}", *({k: _cohort(v) for k, v in each["cohorts"].items()} for each in inputs))
     for part in ("files", "assets"):
         hashes = [{name: file["sha256"][:12] for name, file in each[part].items()} for each in inputs]
         yield from _each_unlike("File {}", *hashes)
+    software = [manifest["software"] for manifest in (there, here)]
+    yield from _unlike("Commit", *map(_commit, software))
+    yield from _unlike("Code of the workflow", *(each["source_sha256"][:12] for each in software))
+    for name, key in {"faceneuro": "faceneuro", "Snakemake": "snakemake", "Python": "python"}.items():
+        yield from _unlike(name, *(each[key] for each in software))
+    yield from _unlike("Processors", *(_of_machines(manifest, "processor") for manifest in (there, here)))
+    yield from _unlike("GPUs", *(_of_machines(manifest, "gpus") for manifest in (there, here)))
+    yield from _each_unlike("Package {}", *(each["packages"] for each in software))
 
 
 ABSENT = "not there"
@@ -418,9 +418,16 @@ def _called(manifest: Mapping[str, Any] | None) -> str:
     return f"recorded {manifest['recorded']}, faceneuro {software['faceneuro']}, commit {_commit(software)}"
 
 
-def _named(names: Sequence[str], at_most: int = 6) -> str:
-    more = len(names) - at_most
-    return ", ".join(names[:at_most]) + (f" and {more} more" if more > 0 else "")
+def _named(names: Sequence[str], at_most: int = 8) -> str:
+    """The first of some names, and how many more there are; packages are counted."""
+    packages = sum(name.startswith("Package ") for name in names)
+    others = names[: len(names) - packages]
+    parts = [*others[:at_most], *([f"{len(others) - at_most} more"] if len(others) > at_most else [])]
+    return ", ".join([*parts, *([_count(packages, "package")] if packages else [])])
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _claims_sentence(rows: pd.DataFrame) -> str:
@@ -438,14 +445,17 @@ def _claims_sentence(rows: pd.DataFrame) -> str:
 
 
 def _numbers_sentence(rows: pd.DataFrame) -> str:
-    looks = int(rows["p_value"].notna().sum())
-    counts = rows["found"].value_counts()
+    both = rows[rows["here_low"].notna() & rows["there_low"].notna()]
+    if both.empty:
+        return "No number with an interval is in both runs."
+    looks = int(both["p_value"].notna().sum())
     if not looks:
-        return "No number with an interval in both runs differs."
+        return f"No number with an interval differs, of {len(both)} that are in both runs."
+    counts = both["found"].value_counts()
     beyond, doubtful = counts.get(BEYOND, 0), counts.get(DOUBTFUL, 0)
     return (
-        f"**Of {looks} numbers with an interval in both runs, {beyond} differ beyond noise.** {doubtful} more are "
-        f"doubtful: beyond their noise alone, but of so many looks about {LEVEL * looks:.0f} would be that by "
+        f"**Of {looks} numbers with an interval in both runs, {beyond} differ beyond noise.** Doubtful are "
+        f"{doubtful} more: beyond their noise alone, but of so many looks about {LEVEL * looks:.0f} would be that by "
         "chance if nothing but the people differed."
     )
 
@@ -454,21 +464,21 @@ def _more(found: Comparison) -> list[str]:
     """What has no noise, and what only one run has."""
     rows, said = found.rows, []
     other = rows[rows["found"] == OTHER]
-    printed = other[other["table"].str.startswith(NOISELESS)]
-    if (rows["table"].str.startswith(NOISELESS)).any():
+    printed, rest = (other[other["table"].str.startswith(NOISELESS) == wanted] for wanted in (True, False))
+    if (rows["table"].str.startswith(NOISELESS) & rows["found"].isin([EQUAL, OTHER])).any():
         names = ", ".join(printed["table"].unique())
         said.append(
-            f"Of the meta-analysis, {len(printed)} numbers are not equal, in {names}."
-            if len(printed)
+            f"Not equal, of what is computed from printed numbers: {_count(len(printed), 'number')} in {names}."
+            if names
             else "All numbers of the meta-analysis that are in both runs are equal."
         )
-    if len(other) > len(printed):
-        said.append(f"{len(other) - len(printed)} other numbers, whose noise is not known, are not equal.")
+    if len(rest):
+        said.append(f"Not equal, and their noise is not known: {_count(len(rest), 'other number')}.")
     for side in (ONLY_HERE, ONLY_THERE):
         names = [name for name, where in found.missing if where == side]
         alone = rows[(rows["found"] == side) & ~rows["table"].isin(names)]
         parts = [f"the tables {', '.join(names)}"] if names else []
-        parts += [f"{len(alone)} numbers or verdicts of {', '.join(alone['table'].unique())}"] if len(alone) else []
+        parts += [f"{_count(len(alone), 'row')} of {', '.join(alone['table'].unique())}"] if len(alone) else []
         said += [f"{side.capitalize()}: {' and '.join(parts)}."] if parts else []
     return said
 
