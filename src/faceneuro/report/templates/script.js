@@ -7,12 +7,7 @@
     const found = text.match(/^[+-]?\d+(\.\d+)?([eE][+-]?\d+)?(?=$|\s|%)/);
     return found ? Number(found[0]) : null;
   };
-  const compare = (a, b) => {
-    const left = valueOf(a), right = valueOf(b);
-    if (left !== null && right !== null) return left - right;
-    const texts = [a, b].map((cell) => cell.textContent.trim());
-    return texts[0].localeCompare(texts[1], "en", { numeric: true });
-  };
+  const compareTexts = (a, b) => a.textContent.trim().localeCompare(b.textContent.trim(), "en", { numeric: true });
   const sort = (table, heading) => {
     const descending = heading.getAttribute("aria-sort") === "ascending";
     for (const other of table.querySelectorAll("th")) other.removeAttribute("aria-sort");
@@ -21,7 +16,9 @@
     const rows = [...body.rows];
     const hasNumber = (row) => valueOf(row.cells[column]) !== null;
     const hasText = (row) => row.cells[column].textContent.trim() !== "";
-    const counts = 2 * rows.filter(hasNumber).length >= rows.filter(hasText).length ? hasNumber : hasText;
+    const numbers = 2 * rows.filter(hasNumber).length >= rows.filter(hasText).length;
+    const counts = numbers ? hasNumber : hasText;
+    const compare = numbers ? (a, b) => valueOf(a) - valueOf(b) : compareTexts;
     rows.sort((a, b) => {
       // What is no number among numbers, or empty, stays at the end, whichever way.
       if (!counts(a) || !counts(b)) return counts(b) - counts(a);
