@@ -45,7 +45,7 @@ docs: $(VENV)/complete  ## Build the documentation into docs/_build/html, withou
 	@echo "Open docs/_build/html/index.html"
 
 screenshots: $(VENV)/complete  ## Take the pictures of the report that README.md and docs/ show (needs chromium)
-	python tests/browser/in_browser.py --screenshots docs/images
+	python tests/browser/in_browser.py results/report/index.html --screenshots docs/images
 
 clean:  ## Delete results and logs, keep the environment and the fetched assets
 	rm -rf results logs .snakemake

@@ -1,9 +1,9 @@
 #!/usr/bin/env python
 """The pages that the workflow writes, in a real browser: shown, used by mouse and keyboard, on a telephone, on paper.
 
-Run by hand: ``.venv/bin/python tests/browser/in_browser.py`` for the report and the scored recordings of this checkout,
-or with other pages. Where Debian's chromium is missing, ``--yes`` or ``FACENEURO_TEST_BROWSER=1`` lets it be installed,
-as root; else it says so and leaves with exit code 2.
+Run by hand: ``.venv/bin/python tests/browser/in_browser.py`` for the report, the comparison and the scored recordings of
+this checkout, or with other pages. Where Debian's chromium is missing, ``--yes`` or ``FACENEURO_TEST_BROWSER=1`` lets
+it be installed, as root; else it says so and leaves with exit code 2.
 """
 
 import argparse
@@ -97,12 +97,13 @@ def new(folder: Path) -> Path:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("pages", nargs="*", type=Path, help="default: the report and the scored recordings")
+    parser.add_argument("pages", nargs="*", type=Path, help="default: all that the workflow made in results/")
     parser.add_argument("--yes", action="store_true", help="install what is missing of chromium and poppler")
     parser.add_argument("--screenshots", type=Path, metavar="FOLDER", help="write the pictures of the pages here")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="a new folder to work in, kept afterwards")
     arguments = parser.parse_args()
-    pages = arguments.pages or [REPORT, *sorted(ROOT.glob("results/score/*/report.html"))]
+    others = (ROOT / "results" / "comparison" / "index.html", *sorted(ROOT.glob("results/score/*/report.html")))
+    pages = arguments.pages or [REPORT, *(page for page in others if page.is_file())]
     for page in pages:
         if not page.is_file():
             print(f"{page} is not there, and `snakemake --cores all report` makes the report; nothing was tested.")
