@@ -15,7 +15,7 @@
     const column = heading.cellIndex, body = table.tBodies[0];
     const rows = [...body.rows];
     const hasNumber = (row) => valueOf(row.cells[column]) !== null;
-    const hasText = (row) => row.cells[column].textContent.trim() !== "";
+    const hasText = (row) => !/^[-\u2013\u2014]?$/.test(row.cells[column].textContent.trim());
     const numbers = 2 * rows.filter(hasNumber).length >= rows.filter(hasText).length;
     const counts = numbers ? hasNumber : hasText;
     const compare = numbers ? (a, b) => valueOf(a) - valueOf(b) : compareTexts;
