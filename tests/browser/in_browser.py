@@ -1,9 +1,9 @@
 #!/usr/bin/env python
 """The pages that the workflow writes, in a real browser: shown, used by mouse and keyboard, on a telephone, on paper.
 
-Run by hand: ``.venv/bin/python tests/browser/in_browser.py`` for the report, the comparison and the scored recordings of
-this checkout, or with other pages. Where Debian's chromium is missing, ``--yes`` or ``FACENEURO_TEST_BROWSER=1`` lets
-it be installed, as root; else it says so and leaves with exit code 2.
+Run by hand: ``.venv/bin/python tests/browser/in_browser.py`` for the report, the comparison and the scored recordings
+of this checkout, or with other pages. Where Debian's chromium is missing, ``--yes`` or ``FACENEURO_TEST_BROWSER=1``
+lets it be installed, as root; else it says so and leaves with exit code 2.
 """
 
 import argparse

@@ -427,15 +427,18 @@ def number(text: str) -> float | None:
     return float(found[1]) if found else None
 
 
-def alphabetical(text: str) -> tuple:
-    """As in a dictionary: white space before marks, marks before digits, digits before letters; digits by value."""
-    parts = re.findall(r"\d+|\D", unicodedata.normalize("NFKD", text.casefold()))
-    rank = {"Z": 0, "P": 1, "S": 2, "N": 3, "L": 4}
-    return tuple(
-        (3, int(part), "") if part.isdecimal() else (rank.get(unicodedata.category(part)[0], 1), 0, part)
+MARKS = " _-,;:!?.'\"()[]{}@*/\\&#%`^+<=>|~$"
+"""In the order of the Unicode collation of CLDR, before digits and letters."""
+
+
+def alphabetical(text: str) -> list[tuple[int, int, str]]:
+    """As in a dictionary: white space, marks, digits by their value, letters whatever their case and accents."""
+    parts = re.findall(r"\d+|\D", unicodedata.normalize("NFKD", " ".join(text.casefold().split())))
+    return [
+        (1, int(part), "") if part.isdecimal() else (0, MARKS.index(part), "") if part in MARKS else (2, 0, part)
         for part in parts
-        if unicodedata.category(part[0]) != "Mn"
-    )
+        if not unicodedata.combining(part[0])
+    ]
 
 
 def in_order(cells: Sequence[str], descending: bool) -> bool:
