@@ -22,6 +22,7 @@ FAULTS = (
     ("is accessible", "--ink: #222; }\n@media (prefers", "--ink: #bbb; }\n@media (prefers", "color-contrast, serious"),
     ("is accessible", "--ink: #eee", "--ink: #555", "dark, 390 px"),
     ("works by keyboard", ":focus-visible { outline: 3px solid currentColor; }", ":focus { outline: 0; }", "not seen"),
+    ("works by keyboard", "nav aria", 'nav style="position: fixed; inset: 0" aria', "is under something"),
     ("works by keyboard", '<a href="#content">Skip to the content</a>', "", "not to a link over the navigation"),
     ("works by keyboard", 'href="#content"', 'href="#content" tabindex="-1"', "the first Tab leads to"),
     ("works by keyboard", '<a href="#more">', '<a href="#more" tabindex="3">', "not go in the order"),

@@ -229,6 +229,9 @@ FOCUSABLE = """() => {
 FOCUSED = """() => {
   const element = document.activeElement, style = getComputedStyle(element), box = element.getBoundingClientRect();
   const left = element === document.body || element === document.documentElement;
+  const middle = (from, to, end) => (Math.max(from, 0) + Math.min(to, end)) / 2;
+  const x = middle(box.left, box.right, innerWidth), y = middle(box.top, box.bottom, innerHeight);
+  const above = document.elementFromPoint(x, y);
   return {
     left,
     place: window.reachable.indexOf(element),
@@ -236,6 +239,7 @@ FOCUSED = """() => {
     marked: (style.outlineStyle !== "none" && parseFloat(style.outlineWidth) > 0) || style.boxShadow !== "none",
     onScreen: box.width > 0 && box.height > 0 && box.right > 0 && box.bottom > 0
       && box.left < innerWidth && box.top < innerHeight,
+    uncovered: !above || above.contains(element) || element.contains(above),
     link: element.localName === "a" ? element.getAttribute("href") : null,
     in_navigation: Boolean(element.closest("nav")),
     in_main: Boolean(element.closest("main")),
@@ -263,10 +267,11 @@ def works_by_keyboard(visit: Visit) -> list[str]:
             found.append(f"Tab does not reach {len(missed)} of {len(reachable)} parts: {shortened(missed)}")
         elif order != list(range(len(reachable))):
             found.append("Tab does not go in the order of the page")
-        for what, fault in (("marked", "the focus is not seen on"), ("onScreen", "the focus is off the screen on")):
+        seen = {"marked": "is not seen", "onScreen": "is off the screen", "uncovered": "is under something else"}
+        for what, fault in seen.items():
             faulty = [step["html"] for step in steps if not step[what]]
             if faulty:
-                found.append(f"{fault} {len(faulty)} parts: {shortened(faulty)}")
+                found.append(f"the focus {fault} on {len(faulty)} parts: {shortened(faulty)}")
     with visit.opened() as page:
         page.evaluate(FOCUSABLE)
         page.keyboard.press("Tab")
