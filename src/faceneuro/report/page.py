@@ -264,10 +264,19 @@ def _verdict(claim: Any) -> str:
     return f"{claim.verdict} with reservations" if limited else claim.verdict
 
 
+def _reasons(claim: Any) -> list[str]:
+    """The sentence that decides, and what follows it if anything does."""
+    # A sentence ends before a capital letter: "Fig. 3" and "0.5" end none.
+    return re.split(r"(?<=\.) (?=[A-Z])", _text(claim.why), maxsplit=1)
+
+
 def _answer(claim: Any) -> list[str]:
     """The cells of a claim, as in :data:`ANSWERS`; what limits a verdict is part of how sure it is."""
     sure = "; ".join(_text(part) for part in (claim.sure, claim.reservations) if _text(part))
-    return [claim.claim, f"**{_verdict(claim)}**", _text(claim.published), _text(claim.here), sure, _text(claim.why)]
+    first, *others = _reasons(claim)
+    more = Markup("<details><summary>All numbers</summary>{}</details>")
+    why = Markup("{}{}").format(first, more.format(others[0]) if others else "")
+    return [claim.claim, f"**{_verdict(claim)}**", _text(claim.published), _text(claim.here), sure, why]
 
 
 def _claims(claims: pd.DataFrame, study: str) -> Markup:
@@ -280,12 +289,12 @@ def _headlines(claims: pd.DataFrame, parts: Sequence[Study]) -> Markup:
     lines = []
     for part in parts:
         for claim in claims[claims["study"] == part.key].itertuples():
-            *answer, sure, why = _answer(claim)
-            # A sentence ends before a capital letter: "Fig. 3" and "0.5" end none.
-            first = re.split(r"(?<=\.) (?=[A-Z])", why, maxsplit=1)[0]
+            said, verdict, *numbers, sure, _ = _answer(claim)
+            why = Markup("{}.<details><summary>Why</summary>{}</details>").format(sure, _reasons(claim)[0])
             work = Markup('<a href="#{}">{}</a>').format(part.key, part.about.name)
-            lines.append([work, *answer, Markup("{}<br>{}.").format(first, sure)])
-    header = ["Work", *ANSWERS[:-2], "Why, and how sure that is"]
+            lines.append([work, verdict, said, *numbers, why])
+    # The verdict is beside the work: on a telephone the first two columns are all that is seen at once.
+    header = ["Work", "Verdict", "Claim", "Published", "Here", "How sure, and why"]
     return table(header, lines, "The main claim of each work", len(header), "headlines")
 
 
