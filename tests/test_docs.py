@@ -20,7 +20,8 @@ from running import OFFLINE, ROOT
 SPHINX = "import socket, sys; socket.has_ipv6 = False; from sphinx.cmd.build import main; sys.exit(main(sys.argv[1:]))"
 SNAKEMAKE = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
 
-PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("docs/reference/**/*.md"), *ROOT.glob("*/README.md")]
+FOLDERS = ("", "docs", "docs/reference", "docs/reference/api", "config", "profiles", "benchmarks")
+PAGES = sorted(page for folder in FOLDERS for page in (ROOT / folder).glob("*.md"))
 LOADED = {"script": "src", "img": "src", "iframe": "src", "source": "src", "embed": "src", "object": "data"}
 """Elements of a page that a browser loads something for, and the attribute that says what; beside links of styles."""
 
