@@ -11,7 +11,8 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-PACKAGES = ("chromium", "poppler-utils")
+# A page without a font shows nothing.
+PACKAGES = ("chromium", "poppler-utils", "fonts-dejavu-core")
 PROGRAMS = ("chromium", "pdftoppm", "pdftotext")
 
 # No name is resolved: what a page would load from somewhere fails, and is seen.
