@@ -211,7 +211,9 @@ def test_pictures_say_what_they_show_and_people_are_only_shown_where_nobody_is_r
     assert any("Virtual people" in text for text in texts)
     real = {**results["studies"]["als"], "virtual": False}
     studies = {**results["studies"], "als": real}
-    page = Page(written(results, tmp_path, studies=studies, sheets={}))
+    cohort = results["manifest"]["inputs"]["cohorts"]["people"] | {"kind": "own_videos"}
+    manifest = results["manifest"] | {"inputs": {"cohorts": {"people": cohort}}}
+    page = Page(written(results, tmp_path, studies=studies, sheets={}, manifest=manifest))
     assert not any("Virtual people" in image["alt"] for image in page.all("img"))
     assert "Some recordings show real people; none of them is shown here." in page.text
     assert "Every face in this run was rendered" not in page.text
@@ -233,6 +235,14 @@ def test_a_run_without_audits_or_studies_has_a_page(results, tmp_path):
     page = Page(written(results, tmp_path, studies=only, tables=tables, audits=None))
     assert ABOUT["meta_analysis"].name in page.text
     assert ABOUT["als"].name not in page.text
+
+
+def test_a_run_that_only_looked_through_recordings_has_a_page(results, tmp_path):
+    tables = {"quality": results["tables"]["quality"]}
+    page = Page(written(results, tmp_path, studies={}, tables=tables, claims=None, audits=None, figures={}))
+    assert "this configuration has no study and no review" in page.text
+    assert "Lead of quality." in page.text
+    assert "Every face in this run was rendered" in page.text
 
 
 def test_what_took_longest_comes_first(results, tmp_path):

@@ -628,7 +628,7 @@ def table_names():
     validation = ["measurement_validation"] if FILMED_COHORTS else []
     intake = ["intake"] if OWN_COHORTS else []
     audits = ["audits"] if classifying_studies() else []
-    claims = ["claims"] if STUDIES or COLLECTIONS else []
+    claims = ["claims"] if claims_table() else []
     return [*claims, *studies, *audits, *validation, *intake, "quality", *meta_tables(COLLECTIONS)]
 
 
@@ -700,6 +700,11 @@ def other_files(wildcards):
 def audits_table():
     """The audits of all studies, where there are any."""
     return "results/tables/audits.csv" if classifying_studies() else []
+
+
+def claims_table():
+    """The claims of all papers, where there are any."""
+    return "results/tables/claims.csv" if STUDIES or COLLECTIONS else []
 
 
 def parts_of_report():

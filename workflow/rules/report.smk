@@ -1,7 +1,7 @@
 rule write_report:
     """One page of everything that was found: claims, numbers, audits, figures, and how far they can be trusted."""
     input:
-        claims="results/tables/claims.csv",
+        claims=claims_table(),
         audits=audits_table(),
         quality="results/tables/quality.csv",
         manifest="results/provenance.json",

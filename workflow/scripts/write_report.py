@@ -17,7 +17,7 @@ with job(snakemake):
     given = snakemake.input
     write_report(
         snakemake.output.page,
-        claims=pd.read_csv(given.claims),
+        claims=pd.read_csv(given.claims) if given.claims else None,
         audits=pd.read_csv(given.audits) if given.audits else None,
         quality=pd.read_csv(given.quality),
         manifest=json.loads(Path(given.manifest).read_text(encoding="utf-8")),

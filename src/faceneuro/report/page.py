@@ -131,7 +131,7 @@ class Study:
 def write_report(
     path: Path,
     *,
-    claims: pd.DataFrame,
+    claims: pd.DataFrame | None,
     audits: pd.DataFrame | None,
     quality: pd.DataFrame,
     manifest: Mapping[str, Any],
@@ -147,7 +147,7 @@ def write_report(
     path
         Of the page.
     claims
-        The table of claims, see :mod:`faceneuro.report.claims`.
+        The table of claims, see :mod:`faceneuro.report.claims`; none where there is no study and no review.
     audits
         Rows of :data:`faceneuro.tables.AUDITS` of all studies; none where no study has any.
     quality
@@ -169,7 +169,6 @@ def write_report(
     ]
     used = {name for settings in studies.values() for name in settings["tables"]}
     rest = {name: read_table_file(file) for name, file in tables.items() if name not in used}
-    headlines = claims[claims["headline"].astype(bool)]
     write_page(
         path,
         "report.html.j2",
@@ -183,9 +182,9 @@ def write_report(
             ("reading", "Verdicts"),
             ("provenance", "Provenance"),
         ],
-        virtual=all(settings.get("virtual", True) for settings in studies.values()),
-        lead=rest["claims"].lead[:1],
-        headlines=_headlines(headlines, parts),
+        virtual={cohort["kind"] for cohort in manifest["inputs"]["cohorts"].values()} == {"virtual"},
+        lead=rest["claims"].lead[:1] if claims is not None else [],
+        headlines=_headlines(claims[claims["headline"].astype(bool)], parts) if claims is not None else None,
         studies=parts,
         measurement=rest.get("measurement_validation"),
         quality=rest["quality"],
