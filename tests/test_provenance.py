@@ -148,23 +148,25 @@ def test_a_second_call_does_nothing_whatever_its_cores(done, workdir):
 def test_the_manifest_alone_is_made_again_if_it_is_missing_or_a_setting_has_changed(done, workdir):
     changed = TINY | {"features": {"crops": {"at_most": 3}}}
     ran = run(workdir, config=changed)
-    assert sorted(ran.rules) == ["all", "record_run"]
+    assert sorted(ran.rules) == ["all", "record_run", "write_report"]
     found = written(workdir)
     assert found["outputs"] == done.manifest["outputs"]
     assert found["configuration"]["sha256"] != done.manifest["configuration"]["sha256"]
     assert found["configuration"]["values"]["features"]["crops"]["at_most"] == 3
     (workdir / "results/provenance.json").unlink()
-    assert sorted(run(workdir, config=changed, dryrun=True).rules) == ["all", "record_run"]
+    assert sorted(run(workdir, config=changed, dryrun=True).rules) == ["all", "record_run", "write_report"]
 
 
 @pytest.mark.workflow
 def test_a_table_made_again_makes_the_manifest_again(workdir):
     stricter = TINY | {"features": {"quality": {"detection_rate": 0.99}}}
     planned = run(workdir, config=stricter, dryrun=True)
-    assert sorted(planned.rules) == ["all", "assess_quality", "record_run", "summarise", "tabulate_quality"]
+    assert sorted(planned.rules) == [
+        *("all", "assess_quality", "record_run", "summarise", "tabulate_quality", "write_report")
+    ]
     with (workdir / "results/tables/quality.md").open("a") as table:
         table.write("Another line.\n")
-    assert sorted(run(workdir, config=TINY, dryrun=True).rules) == ["all", "record_run", "summarise"]
+    assert sorted(run(workdir, config=TINY, dryrun=True).rules) == ["all", "record_run", "summarise", "write_report"]
 
 
 @pytest.mark.workflow

@@ -418,7 +418,7 @@ SCORES = pa.schema(
         ("faces_found", pa.int32()),
         ("study", pa.string()),
         ("model", pa.string()),
-        ("cohort", pa.string()),
+        ("trained_on", pa.string()),
         ("probability", pa.float64()),
         ("lowest", pa.float64()),
         ("highest", pa.float64()),

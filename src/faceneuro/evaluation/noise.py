@@ -26,25 +26,25 @@ def gaps(here: pd.DataFrame, there: pd.DataFrame) -> pd.DataFrame:
     its own value out.
     """
     one, two = (frame[["value", "ci_low", "ci_high"]].to_numpy(float).T for frame in (here, there))
-    # Of two that are infinite it is not known.
+    # Of what is infinite it is not known.
     with np.errstate(invalid="ignore"):
         difference = one[0] - two[0]
-    known = _known(one) & _known(two)
-    below = np.hypot(one[0] - one[1], two[2] - two[0])
-    above = np.hypot(one[2] - one[0], two[0] - two[1])
-    noise = np.where(difference > 0, below, above)
-    # On the side where neither interval has any room.
-    known &= noise > 0
-    deviate = norm.isf(LEVEL / 2) * np.abs(difference) / np.where(known, noise, 1.0)
-    table = pd.DataFrame(
-        {
-            "difference": difference,
-            "ci_low": difference - below,
-            "ci_high": difference + above,
-            "p_value": 2 * norm.sf(deviate),
-        },
-        index=here.index,
-    )
+        known = _known(one) & _known(two)
+        below = np.hypot(one[0] - one[1], two[2] - two[0])
+        above = np.hypot(one[2] - one[0], two[0] - two[1])
+        noise = np.where(difference > 0, below, above)
+        # On the side where neither interval has any room.
+        known &= noise > 0
+        deviate = norm.isf(LEVEL / 2) * np.abs(difference) / np.where(known, noise, 1.0)
+        table = pd.DataFrame(
+            {
+                "difference": difference,
+                "ci_low": difference - below,
+                "ci_high": difference + above,
+                "p_value": 2 * norm.sf(deviate),
+            },
+            index=here.index,
+        )
     table.loc[~known, ["ci_low", "ci_high", "p_value"]] = np.nan
     return table
 

@@ -103,7 +103,7 @@ def row_of(found: Findings) -> dict[str, Any]:
         "reason": found.problems,
         "outside": None if votes is None else "; ".join(map(_departure, found.outside)) or None,
         **{name: found.quality[name] for name in ("frames_read", "frames_kept", "faces_found")},
-        **{"study": found.study["name"], "model": found.study["model"], "cohort": found.study["cohort"]},
+        **{"study": found.study["name"], "model": found.study["model"], "trained_on": found.study["cohort"]},
         **(
             {}
             if votes is None

@@ -123,7 +123,7 @@ def loss_curves(history: pd.DataFrame, caption: str, stem: str | os.PathLike) ->
         grid = figure.subplots(lines, columns, squeeze=False).ravel()
         panels = grid[: len(shown)]
         for unused in grid[len(shown) :]:
-            unused.set_axis_off()
+            unused.remove()
         for place, (model, rows) in enumerate(history.groupby("model", sort=False)):
             look = {"color": COLOURS[place % len(COLOURS)], "linestyle": DASHES[place % len(DASHES)]}
             for axes, name in zip(panels, shown, strict=True):
