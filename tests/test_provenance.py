@@ -23,7 +23,7 @@ from faceneuro.errors import InputError
 from faceneuro.report.crate import crate
 from faceneuro.report.provenance import Call, Job, manifest, read_call
 from faceneuro.training.devices import lease
-from faceneuro.withheld import A_PATH, NAMES, named_files, publishable
+from faceneuro.withheld import A_PATH, NAMES, in_order, named_files, publishable
 from faceneuro.workflow import job
 from running import NO_COHORT, NO_STUDY, ROOT, run
 
@@ -216,6 +216,24 @@ def _links(value):
     elif isinstance(value, list):
         for each in value:
             yield from _links(each)
+
+
+def test_however_keys_were_given_they_stand_in_one_order():
+    like = {"root": None, "studies": {"als": {"models": [], "seed": 1}}, "score": None}
+    given = {
+        "studies": {"own": {"b": 1, "a": [2, 1]}, "als": {"seed": 2, "models": ["m"]}},
+        "score": {"z": 1},
+        "root": "r",
+    }
+    found = in_order(given, like)
+    assert found == given
+    assert json.dumps(found) == json.dumps(
+        {
+            "root": "r",
+            "studies": {"als": {"models": ["m"], "seed": 2}, "own": {"a": [2, 1], "b": 1}},
+            "score": {"z": 1},
+        }
+    )
 
 
 def test_what_is_personal_is_withheld_and_nothing_else(tmp_path):

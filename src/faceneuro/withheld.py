@@ -51,6 +51,22 @@ def publishable(config: Mapping[str, Any], folder: Path) -> tuple[dict[str, Any]
     return copied(config, ()), withheld
 
 
+def in_order(config: Mapping[str, Any], like: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration with its keys in the order of another one, and those that are not there sorted behind them.
+
+    Snakemake orders keys by how they were given, in files or on the command line, and to it another order would be
+    another configuration.
+    """
+    keys = [*(key for key in like if key in config), *sorted((key for key in config if key not in like), key=str)]
+    return {key: _value_in_order(config[key], like.get(key)) for key in keys}
+
+
+def _value_in_order(value: Any, like: Any) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    return in_order(value, like if isinstance(like, Mapping) else {})
+
+
 def named_files(config: Mapping[str, Any]) -> dict[str, str]:
     """What may be files that a configuration names, such as tables and weights, by the path of their key.
 

@@ -38,7 +38,7 @@ from faceneuro.stamp import code_stamp
 from faceneuro.synthesis import ROWS, TRIVIAL
 from faceneuro.synthesis.sizes import SIZES
 from faceneuro.training import devices
-from faceneuro.withheld import named_files, publishable
+from faceneuro.withheld import in_order, named_files, publishable
 
 # Where the main process leaves for the jobs of a cluster what it listed.
 HANDOVER = Path(".snakemake", "faceneuro")
@@ -47,8 +47,9 @@ HANDOVER = Path(".snakemake", "faceneuro")
 CALL = Path(".snakemake", "faceneuro-call.json")
 # A recording that is scored is no part of a run, and nobody else's business; nor is what a run is compared with.
 NO_PART = {"video": None, "against": None}
+DEFAULT = yaml.safe_load(Path(workflow.basedir, "config", "config.yaml").read_text())
 # As it was given: laid over the default once more, it is the same configuration.
-PUBLISHABLE, WITHHELD = publishable({**config, **NO_PART}, Path.cwd())
+PUBLISHABLE, WITHHELD = publishable(in_order({**config, **NO_PART}, DEFAULT), Path.cwd())
 
 
 def prepare():

@@ -25,7 +25,7 @@ rule record_run:
         config_text=publishable_text,
         withheld=WITHHELD,
         cohorts=cohort_states(),
-        files=named_files({**config, **NO_PART}),
+        files=named_files(in_order({**config, **NO_PART}, DEFAULT)),
         assets=assets_used(),
         code=code_stamp("report.provenance", "report.crate"),
     script:
