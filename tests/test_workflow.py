@@ -486,7 +486,7 @@ def test_the_probability_is_the_mean_of_what_every_folds_model_says_of_the_recor
     (row,) = read_table(folder / "score.parquet").to_dict("records")
     assert row["probability"] == pytest.approx(np.mean(said), abs=1e-4)
     assert (row["lowest"], row["highest"]) == pytest.approx((min(said), max(said)), abs=1e-4)
-    assert (row["folds"], row["model"], row["cohort"]) == (2, "dual_branch", "virtual_als")
+    assert (row["folds"], row["model"], row["trained_on"]) == (2, "dual_branch", "virtual_als")
     people = held_out(
         read_table(sorted(study.glob("grouped/dual_branch/*/predictions.parquet"))), "dual_branch", "Healthy"
     )
